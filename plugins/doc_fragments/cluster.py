@@ -1,0 +1,64 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that say which cluster and which repository."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Shared by every module of the action group."""
+
+    DOCUMENTATION = r"""
+options:
+  cluster:
+    description:
+      - The cluster's name on this host.
+      - When O(config_file), or C(/etc/lifeboat/lifeboat.conf), describes it, every option left out here is
+        taken from there.
+    type: str
+    default: main
+  config_file:
+    description:
+      - The host's configuration file, as written by M(lifeboat.postgresql.lifeboat_agent).
+      - Without it C(/etc/lifeboat/lifeboat.conf) is used where it exists and has the cluster.
+    type: path
+  stanza:
+    description:
+      - The cluster's name in the repository. Defaults to O(cluster).
+      - Members of one high-availability cluster share a stanza; other clusters never do.
+    type: str
+  repository:
+    description: The repository, an absolute path such as C(/srv/lifeboat).
+    type: str
+  key_file:
+    description:
+      - The file with the repository's key.
+      - It must belong to the data directory's owner and be readable by nobody else.
+    type: path
+  data_directory:
+    description: The server's data directory. Needed when the module runs as root.
+    type: path
+  bin_dir:
+    description:
+      - The directory with PostgreSQL's own programs.
+      - Defaults to that of the running server, then to the distribution's place for the version.
+    type: path
+  agent_command:
+    description: The on-host command, which PostgreSQL runs for every WAL file.
+    type: path
+    default: /usr/local/bin/lifeboat
+  job_id:
+    description:
+      - A name for this run; its progress can be followed in a file of this name under C(/run/lifeboat/jobs).
+      - The action plugin sets it and shows the progress while the module runs.
+    type: str
+requirements:
+  - python >= 3.9
+  - zstandard
+  - cryptography
+notes:
+  - Run it as root or as the owner of the data directory. As root the module works as that owner.
+  - A failure returns C(error_code), which never changes between releases, and a message that says what was attempted,
+    what happened and what to do.
+"""

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that modules share. Their documentation is in plugins/doc_fragments/ under the same names.
+
+Every module of the action group accepts all of them, so that `module_defaults` can carry them once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, dict[str, Any]]
+
+CLUSTER: Spec = {
+    "cluster": {"type": "str", "default": "main"},
+    "config_file": {"type": "path"},
+    "stanza": {"type": "str"},
+    "repository": {"type": "str"},
+    "key_file": {"type": "path", "no_log": False},
+    "data_directory": {"type": "path"},
+    "bin_dir": {"type": "path"},
+    "agent_command": {"type": "path", "default": "/usr/local/bin/lifeboat"},
+    "job_id": {"type": "str"},
+}
+
+CONNECTION: Spec = {
+    "login_host": {"type": "str"},
+    "login_port": {"type": "int"},
+    "login_user": {"type": "str"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_unix_socket": {"type": "path"},
+    "login_db": {"type": "str"},
+    "ssl_mode": {
+        "type": "str",
+        "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "ca_cert": {"type": "path"},
+}
+
+SHARED: Spec = {**CLUSTER, **CONNECTION}

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From module options to typed requests: lifeboat.conf below, inline options on top, option by option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .._engine import config
+from .._engine.specs import ClusterSpec, RepositorySpec
+
+
+def cluster_values(params: dict[str, Any]) -> dict[str, str]:
+    """Flat settings of the cluster. The file is needed only when it is named or has the cluster."""
+    values: dict[str, str] = {}
+    path = Path(params["config_file"] or config.DEFAULT_PATH)
+    if params["config_file"] or path.exists():
+        settings = config.read(path)
+        if params["config_file"] or params["cluster"] in settings.clusters:
+            values.update(config.cluster_settings(settings, path, params["cluster"]))
+    for key in ("repository", "key_file", *config.CLUSTER_KEYS):
+        if params.get(key) is not None:
+            values[key] = str(params[key])
+    return values
+
+
+def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:
+    """The cluster and the repository a module works on."""
+    return config.specs(params["cluster"], cluster_values(params), params["login_password"])
+
+
+def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> list[str]:
+    """How the on-host command is told the same: by name where the file has it, else option by option."""
+    if params["config_file"]:
+        return ["--config", params["config_file"], "--cluster", cluster.name]
+    path = config.DEFAULT_PATH
+    if path.exists() and cluster.name in config.read(path).clusters:
+        return ["--cluster", cluster.name]
+    return ["--repository", repository.url, "--key-file", str(repository.key_file), "--stanza", cluster.stanza]

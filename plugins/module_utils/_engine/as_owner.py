@@ -1,0 +1,72 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running a job as whoever owns its files, with everything imported before the change of user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import durable
+from .errors import PreconditionError
+from .ports import ProgressSink
+from .privileges import Owner, Task, account, account_named, owner_of, run_as
+from .repository.access import THIRD_PARTY
+from .thirdparty import preload
+
+
+def owner_for(data_directory: Path | None) -> Owner:
+    """The owner of a data directory; without one, whoever we are, unless that is root."""
+    if data_directory is not None:
+        return owner_of(data_directory)
+    if os.geteuid() == 0:
+        raise PreconditionError(
+            "finding out whom to work as",
+            "this runs as root, and no data directory is given.",
+            "Set data_directory, or run as the server's owner.",
+            code="data_directory_needed",
+        )
+    return account(os.geteuid())
+
+
+def owner_of_new(directory: Path, name: str | None, data_directory: Path | None) -> Owner:
+    """Who shall own a directory that is yet to be made: the named user, or the nearest existing owner.
+
+    Not asked for by name, it is whoever owns the cluster's present data directory, else the
+    nearest existing parent of the new one. An ordinary user works as himself.
+    """
+    if os.geteuid() != 0:
+        return account(os.geteuid())
+    if name is not None:
+        return account_named(name)
+    if data_directory is not None and data_directory.exists():
+        return owner_of(data_directory)
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    if existing.stat().st_uid == 0:
+        raise PreconditionError(
+            f"finding out who shall own {directory}",
+            f"{existing} belongs to root, and PostgreSQL refuses to run as root.",
+            "Set owner, or data_directory, whose owner it then is.",
+            code="owner_needed",
+        )
+    return owner_of(existing)
+
+
+def provide_directory(directory: Path, owner: Owner) -> None:
+    """Make a directory for `owner` where only root may; one that exists is left as it is."""
+    if os.geteuid() != 0 or directory.exists():
+        return
+    durable.make_directories(directory, 0o755)
+    directory.chmod(0o700)
+    os.chown(directory, owner.uid, owner.gid, follow_symlinks=False)
+
+
+def run_job(owner: Owner, packages: Iterable[str], task: Task, sink: ProgressSink) -> dict[str, Any]:
+    """Import what the job needs, then run it as `owner`."""
+    preload((*THIRD_PARTY, *packages))
+    return run_as(owner, task, sink)

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's settings in lifeboat.conf.
+
+    [repository main]
+    url = /srv/lifeboat
+    key_file = /etc/lifeboat/main.key
+
+    [cluster main]
+    repository = main
+    stanza = db1-main
+    data_directory = /var/lib/postgresql/15/main
+
+The file holds no secrets; keys are in files of their own.
+"""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import PreconditionError
+from .specs import ClusterSpec, ConnectionSpec, RepositorySpec
+
+DEFAULT_PATH = Path("/etc/lifeboat/lifeboat.conf")
+REPOSITORY_KEYS = ("url", "key_file")
+CLUSTER_KEYS = (
+    "repository",
+    "stanza",
+    "data_directory",
+    "bin_dir",
+    "login_host",
+    "login_port",
+    "login_user",
+    "login_unix_socket",
+    "login_db",
+    "ssl_mode",
+    "ca_cert",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flat settings by section, as written."""
+
+    repositories: Mapping[str, Mapping[str, str]]
+    clusters: Mapping[str, Mapping[str, str]]
+
+
+def _error(path: Path, happened: str, remedy: str, code: str) -> PreconditionError:
+    return PreconditionError(f"reading {path}", happened, remedy, code=code)
+
+
+def read(path: Path) -> Settings:
+    """Read and check the file; unknown sections and settings are named, not ignored."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=True)
+    try:
+        with path.open(encoding="utf-8") as stream:
+            parser.read_file(stream)
+    except FileNotFoundError as exc:
+        raise _error(path, "it does not exist.", "Write it with the module lifeboat_agent.", "config_missing") from exc
+    except OSError as exc:
+        raise _error(
+            path, f"{exc.strerror}.", "Let the data directory's owner read it.", "config_not_readable"
+        ) from exc
+    except (configparser.Error, UnicodeDecodeError) as exc:
+        raise _error(path, f"{' '.join(str(exc).split())}.", "Correct the file.", "config_invalid") from exc
+    sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}}
+    allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS}
+    for section in parser.sections():
+        kind, _, name = section.partition(" ")
+        if kind not in sections or not name.strip():
+            raise _error(
+                path,
+                f"the section [{section}] is unknown.",
+                "Sections are [repository NAME] and [cluster NAME].",
+                "config_invalid",
+            )
+        values = dict(parser[section])
+        unknown = sorted(set(values) - set(allowed[kind]))
+        if unknown:
+            raise _error(
+                path,
+                f"[{section}] has the unknown setting {unknown[0]}.",
+                f"Known ones are: {', '.join(allowed[kind])}.",
+                "config_invalid",
+            )
+        sections[kind][name.strip()] = values
+    return Settings(sections["repository"], sections["cluster"])
+
+
+def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str]:
+    """One cluster's settings, with its repository's url and key_file beside them."""
+    if name not in settings.clusters:
+        known = ", ".join(sorted(settings.clusters)) or "none"
+        raise _error(
+            path,
+            f"there is no [cluster {name}] (there are: {known}).",
+            "Correct the cluster's name, or describe it with the module lifeboat_agent.",
+            "cluster_unknown",
+        )
+    merged = dict(settings.clusters[name])
+    repository = merged.pop("repository", "")
+    if repository not in settings.repositories:
+        raise _error(
+            path,
+            f"[cluster {name}] names the repository {repository!r}, which has no section.",
+            "Add [repository NAME] with url and key_file.",
+            "config_invalid",
+        )
+    values = settings.repositories[repository]
+    missing = [key for key in REPOSITORY_KEYS if key not in values]
+    if missing:
+        raise _error(path, f"[repository {repository}] lacks {missing[0]}.", "Add it.", "config_invalid")
+    merged.update(repository=values["url"], key_file=values["key_file"])
+    return merged
+
+
+def render(repositories: Mapping[str, Mapping[str, str]], clusters: Mapping[str, Mapping[str, str]]) -> str:
+    """The file's text, always the same for the same settings."""
+    lines = ["# Written by Lifeboat (module lifeboat_agent); changes made here are overwritten."]
+    for kind, sections in (("repository", repositories), ("cluster", clusters)):
+        for name in sorted(sections):
+            lines += ["", f"[{kind} {name}]"]
+            lines += [f"{key} = {value}" for key, value in sorted(sections[name].items())]
+    return "\n".join(lines) + "\n"
+
+
+def specs(name: str, values: Mapping[str, str], password: str | None = None) -> tuple[ClusterSpec, RepositorySpec]:
+    """Typed values from flat settings, wherever those came from."""
+    for key in ("repository", "key_file"):
+        if not values.get(key):
+            raise PreconditionError(
+                f"describing the cluster {name}",
+                f"no {key} is given.",
+                f"Set {key}, or name a cluster of lifeboat.conf.",
+                code="setting_missing",
+                setting=key,
+            )
+    connection = ConnectionSpec(
+        host=values.get("login_host"),
+        port=_port(name, values.get("login_port")),
+        user=values.get("login_user") or "postgres",
+        password=password,
+        socket_directory=values.get("login_unix_socket"),
+        database=values.get("login_db") or "postgres",
+        ssl_mode=values.get("ssl_mode") or "prefer",
+        ca_cert=values.get("ca_cert"),
+    )
+    cluster = ClusterSpec(
+        name=name,
+        stanza=values.get("stanza") or name,
+        connection=connection,
+        data_directory=_path(values.get("data_directory")),
+        bin_directory=_path(values.get("bin_dir")),
+    )
+    return cluster, RepositorySpec(values["repository"], Path(values["key_file"]))
+
+
+def _port(name: str, text: str | None) -> int | None:
+    if text is None or text == "":
+        return None
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise PreconditionError(
+            f"describing the cluster {name}",
+            f"{text!r} is no port.",
+            "Give login_port as a number from 1 to 65535.",
+            code="setting_invalid",
+        )
+    return int(text)
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,26 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names every job, so that whoever imports this module gets the whole engine.
+
+Ansible sends a module to a host with just what it reaches by import statements; the module that
+installs the on-host command reaches all of it here.
+"""
+
+from __future__ import annotations
+
+from . import agent_bundle, cli
+from .jobs import archive, backup, configure_archiving, create_repository, fetch, info, restore, verify
+
+__all__ = [
+    "agent_bundle",
+    "archive",
+    "backup",
+    "cli",
+    "configure_archiving",
+    "create_repository",
+    "fetch",
+    "info",
+    "restore",
+    "verify",
+]

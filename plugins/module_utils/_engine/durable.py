@@ -1,0 +1,60 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are still there, whole, after the power fails.
+
+One recipe everywhere: write a temporary file beside the target, fsync it, rename it over the
+target, fsync the directory. A reader sees the old content or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def fsync_directory(path: Path) -> None:
+    """Make names created, renamed or removed in `path` durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directories(path: Path, mode: int) -> None:
+    """Create `path` and missing parents, each with `mode`, each durable in its parent."""
+    missing = []
+    current = path
+    while not current.exists():
+        missing.append(current)
+        current = current.parent
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # somebody else was faster: as good
+            directory.mkdir(mode=mode)
+        fsync_directory(directory.parent)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name for a temporary file in the target's directory; hidden, so listings leave it out."""
+    return path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+
+
+def write_file(path: Path, data: bytes, mode: int) -> None:
+    """Replace `path` by `data`, atomically and durably."""
+    temporary = temporary_beside(path)
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)  # the umask must not decide over a key file's mode
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_directory(path.parent)

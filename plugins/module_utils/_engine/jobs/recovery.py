@@ -1,0 +1,83 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A recovery from backup to open database: lay out the directory, start the server, wait for the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..clock import Clock
+from ..errors import PreconditionError
+from ..ports import ProcessRunner, ProgressSink
+from ..postgres import recovery_settings
+from ..postgres.instance import Instance
+from ..postgres.programs import Programs
+from ..postgres.recovery_settings import RecoveryTarget
+from ..report.events import PhaseStarted
+from ..repository.manifest import Header
+from ..repository.stanza import Incarnation, Stanza
+from ..repository.wal import WalArchive
+from ..specs import RepositorySpec
+from .restore_layout import Layout, lay_out
+
+LOG_NAME = "lifeboat-recovery.log"
+
+
+@dataclass(frozen=True)
+class RecoveryPlan:
+    """Everything a recovery needs, checked before the first byte is written."""
+
+    stanza: Stanza
+    header: Header
+    life: Incarnation
+    target: RecoveryTarget
+    data_directory: Path
+    tablespaces: Mapping[str, Path]
+    programs: Programs
+    fetch_program: Sequence[str]
+    settings: Mapping[str, str]
+    jobs: int
+
+
+def fetch_program(agent: Path, repository: RepositorySpec, stanza: str, life: Incarnation) -> list[str]:
+    """The command line that PostgreSQL will call for WAL. It holds no secret, only the key file's path."""
+    if not agent.exists():
+        raise PreconditionError(
+            "preparing the recovery",
+            f"the command {agent} does not exist; PostgreSQL fetches WAL with it.",
+            "Install it with the module lifeboat_agent, or set agent_command to where it is.",
+            code="agent_missing",
+        )
+    options = {"repository": repository.url, "key-file": str(repository.key_file)}
+    options.update({"stanza": stanza, "incarnation": life.incarnation})
+    return [str(agent), "archive-fetch", *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> None:
+    """Lay out the data directory with its recovery settings; nothing is started."""
+    settings = {
+        # Whatever was restored archives nothing until somebody decides that it shall (I5).
+        "archive_mode": "off",
+        "restore_command": recovery_settings.restore_command(list(plan.fetch_program)),
+        **plan.target.settings(),
+        **plan.settings,
+    }
+    archive = WalArchive(plan.stanza, plan.life)
+    lay_out(plan.stanza, archive, plan.header, Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs), sink)
+
+
+def instance_of(plan: RecoveryPlan, runner: ProcessRunner, clock: Clock) -> Instance:
+    """The server that will run in the directory."""
+    return Instance(plan.data_directory, plan.programs, plan.data_directory / LOG_NAME, runner, clock)
+
+
+def start_and_replay(
+    plan: RecoveryPlan, instance: Instance, sink: ProgressSink, timeout: float, start_settings: Mapping[str, str]
+) -> None:
+    """Start the server and wait until it has reached the target and is open."""
+    sink.emit(PhaseStarted("replaying WAL", f"to {plan.target.describe()}"))
+    instance.start(start_settings)
+    instance.wait_until_recovered(timeout)

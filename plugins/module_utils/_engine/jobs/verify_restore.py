@@ -1,0 +1,147 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proof by restoring: a scratch server beside production, judged by PostgreSQL's tools and the user's queries."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from ..clock import Clock, parse_utc
+from ..errors import LifeboatError
+from ..ports import ProcessRunner, ProgressSink
+from ..postgres import amcheck, verifybackup
+from ..postgres.connection import connect
+from ..postgres.instance import Instance
+from ..postgres.scratch import PORT, ScratchPlace, scratch_place
+from ..report.events import PhaseStarted
+from ..report.phases import PhaseTime, PhaseTimer
+from ..repository.manifest import Header
+from ..specs import ConnectionSpec
+from .checks import Assertion, Check, attempt
+from .recovery import RecoveryPlan, instance_of, start_and_replay, write_directory
+from .restore import RestoreRequest, prepare
+
+THIRD_PARTY = ("psycopg", "psycopg.sql")
+
+
+@dataclass(frozen=True)
+class ScratchRequest:
+    """How to prove by restoring. The restore's directory is replaced by the scratch place."""
+
+    restore: RestoreRequest
+    scratch_parent: Path
+    superuser: str = "postgres"
+    assertions: Sequence[Assertion] = ()
+
+
+@dataclass
+class RestoreProof:
+    """What the scratch restore has shown, and how long it took."""
+
+    backup: Header
+    checks: list[Check] = field(default_factory=list)
+    phases: list[PhaseTime] = field(default_factory=list)
+    rto_seconds: float | None = None
+    rpo_seconds: float | None = None
+    last_commit: datetime | None = None
+
+    def add(self, check: Check) -> bool:
+        """Note a check; tells whether it was good."""
+        self.checks.append(check)
+        return check.ok
+
+
+def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink) -> RestoreProof:
+    """Restore, replay, check, remove. A failed check is reported, and later ones still run where they can."""
+    timer = PhaseTimer(sink, clock)
+    decided, began = clock.now(), clock.monotonic()
+    with scratch_place(request.scratch_parent) as place:
+        plan, _ = prepare(
+            replace(request.restore, data_directory=place.data_directory, tablespace_root=place.tablespaces),
+            clock,
+            timer,
+        )
+        proof = RestoreProof(plan.header)
+        write_directory(plan, timer)
+        timer.emit(PhaseStarted("checking files", "pg_verifybackup"))
+        proof.add(
+            attempt("pg_verifybackup", lambda: verifybackup.before_start(plan.programs, plan.data_directory, runner))
+        )
+        instance = instance_of(plan, runner, clock)
+        try:
+            timeout = request.restore.recovery_timeout
+            if proof.add(attempt("recovery", lambda: _recover(plan, instance, timer, timeout, place))):
+                server = ConnectionSpec(user=request.superuser, socket_directory=str(place.socket_directory), port=PORT)
+                proof.last_commit = _newest_commit(server)
+                proof.rto_seconds = round(clock.monotonic() - began, 3)
+                newest = proof.last_commit or parse_utc(plan.header.stop_time)
+                proof.rpo_seconds = round(((plan.target.time or decided) - newest).total_seconds(), 3)
+                _look_inside(request, plan, server, proof, runner, timer)
+        finally:
+            timer.emit(PhaseStarted("stopping the scratch server"))
+            _stop(instance)
+        if plan.header.data_checksums:
+            timer.emit(PhaseStarted("checking page checksums"))
+            proof.add(
+                attempt(
+                    "page checksums", lambda: verifybackup.page_checksums(plan.programs, plan.data_directory, runner)
+                )
+            )
+        else:
+            proof.add(Check("page checksums", True, "the cluster has no data checksums"))
+        timer.emit(PhaseStarted("removing the scratch server"))
+    proof.phases = timer.times()
+    return proof
+
+
+def _recover(plan: RecoveryPlan, instance: Instance, sink: ProgressSink, timeout: float, place: ScratchPlace) -> str:
+    start_and_replay(plan, instance, sink, timeout, place.settings())
+    return f"replayed to {plan.target.describe()}; {instance.stop_record() or 'the archived WAL ended there'}"
+
+
+def _newest_commit(server: ConnectionSpec) -> datetime | None:
+    """The first query of the recovered server; None when no transaction was replayed."""
+    with connect(server, None) as connection:
+        moment: datetime | None = connection.row(
+            "asking for the newest commit", "SELECT pg_last_xact_replay_timestamp()"
+        )[0]
+    return moment
+
+
+def _look_inside(
+    request: ScratchRequest,
+    plan: RecoveryPlan,
+    server: ConnectionSpec,
+    proof: RestoreProof,
+    runner: ProcessRunner,
+    sink: ProgressSink,
+) -> None:
+    if request.assertions:
+        sink.emit(PhaseStarted("running assertions", f"{len(request.assertions)} queries"))
+    for assertion in request.assertions:
+        proof.add(_assert(assertion, server))
+    sink.emit(PhaseStarted("checking tables and indexes", "amcheck"))
+    proof.add(attempt("amcheck", lambda: amcheck.check_everything(plan.programs, server, request.restore.jobs, runner)))
+
+
+def _assert(assertion: Assertion, server: ConnectionSpec) -> Check:
+    try:
+        with connect(replace(server, database=assertion.database), None, users_queries=True) as connection:
+            rows = connection.rows(f"running the assertion {assertion.name}", assertion.query)
+    except LifeboatError as exc:
+        return Check(assertion.name, False, exc.message)
+    return assertion.judge(rows[0][0] if rows else None)
+
+
+def _stop(instance: Instance) -> None:
+    """Stop cleanly if possible, at once if not: the directory is removed next."""
+    try:
+        instance.stop()
+    except LifeboatError:
+        with contextlib.suppress(LifeboatError):
+            instance.stop(mode="immediate")

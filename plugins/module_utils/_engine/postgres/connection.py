@@ -1,0 +1,150 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections to the live server, with errors that name the cause and the remedy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import LifeboatError, PreconditionError
+from ..specs import ConnectionSpec
+from ..thirdparty import require
+from . import postmaster_pid
+
+CONNECT_TIMEOUT_SECONDS = 10
+Row = tuple[Any, ...]
+
+# What libpq or the server says -> our code and the remedy. libpq has no codes for these.
+_CONNECT_CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        (
+            "password authentication failed",
+            "no password supplied",
+            "Peer authentication failed",
+            "Ident authentication failed",
+        ),
+        "authentication_failed",
+        "Check login_user and login_password, and the server's pg_hba.conf.",
+    ),
+    (("no pg_hba.conf entry",), "authentication_not_permitted", "Add a line for this user and address to pg_hba.conf."),
+    (
+        ("Connection refused", "No such file or directory", "could not connect", "timeout expired", "No route to host"),
+        "server_not_reachable",
+        "Start the server, or correct login_host, login_port or login_unix_socket.",
+    ),
+    (
+        ("is starting up", "is shutting down", "recovery mode"),
+        "server_not_ready",
+        "Wait until the server is up, then run again.",
+    ),
+    (("role ", "database "), "role_or_database_missing", "Create it, or correct login_user or login_db."),
+)
+
+
+def target_text(options: dict[str, Any]) -> str:
+    """The server's address for messages."""
+    return f"{options.get('host') or 'the default socket'}, port {options.get('port') or 'default'}"
+
+
+def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[str, Any]:
+    """libpq's parameters; address and port default to what the data directory's server says of itself."""
+    running = postmaster_pid.read(data_directory) if data_directory else None
+    host: str | None = spec.socket_directory or spec.host
+    if host is None and running is not None:
+        host = running.socket_directory or running.listen_address or None
+    port = spec.port
+    if port is None and running is not None:
+        port = running.port
+    options = {
+        "host": host,
+        "port": port,
+        "user": spec.user,
+        "password": spec.password,
+        "dbname": spec.database,
+        "sslmode": spec.ssl_mode,
+        "sslrootcert": spec.ca_cert,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "application_name": "lifeboat",
+        "options": "-c lc_messages=C",
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _connect_error(attempted: str, text: str) -> LifeboatError:
+    text = " ".join(text.split())
+    for needles, code, remedy in _CONNECT_CAUSES:
+        if any(needle in text for needle in needles):
+            return PreconditionError(attempted, f"{text}.", remedy, code=code)
+    return PreconditionError(
+        attempted, f"{text}.", "Check the login options and the server's log.", code="connection_failed"
+    )
+
+
+def _query_error(attempted: str, exc: Any) -> LifeboatError:
+    text = " ".join(str(exc).split())
+    if getattr(exc, "sqlstate", None) == "42501":
+        return PreconditionError(
+            attempted,
+            f"the role lacks a privilege ({text}).",
+            "Use a superuser, or grant the role pg_read_all_settings, pg_monitor and EXECUTE on the backup functions.",
+            code="role_lacks_privilege",
+        )
+    return PreconditionError(attempted, f"{text}.", "See the server's log for details.", code="query_failed")
+
+
+class Connection:
+    """One session in autocommit mode."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._error: type[Exception] = require("psycopg").Error
+
+    def rows(self, attempted: str, query: str, *params: Any) -> list[Row]:
+        """Run one statement; `attempted` says for the error message what it was for."""
+        try:
+            cursor = self._raw.execute(query, params or None)
+            return list(cursor.fetchall()) if cursor.description else []
+        except self._error as exc:
+            raise _query_error(attempted, exc) from exc
+
+    def row(self, attempted: str, query: str, *params: Any) -> Row:
+        """The only row."""
+        return self.rows(attempted, query, *params)[0]
+
+    def alter_system(self, name: str, value: str | None) -> None:
+        """Set a parameter in postgresql.auto.conf, or remove it there (None)."""
+        sql = require("psycopg.sql")
+        if value is None:
+            statement = sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(name))
+        else:
+            statement = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        try:
+            self._raw.execute(statement)
+        except self._error as exc:
+            raise _query_error(f"setting {name}", exc) from exc
+
+
+@contextlib.contextmanager
+def connect(spec: ConnectionSpec, data_directory: Path | None, *, users_queries: bool = False) -> Iterator[Connection]:
+    """Open a session for the length of a `with` block.
+
+    Our own queries see system names only, so that no schema of the user's can shadow them; the
+    user's queries see what they see at home.
+    """
+    psycopg = require("psycopg")
+    options = connect_options(spec, data_directory)
+    if not users_queries:
+        options["options"] += " -c search_path=pg_catalog"
+    attempted = f"connecting to PostgreSQL as {spec.user} ({target_text(options)})"
+    try:
+        raw = psycopg.connect(autocommit=True, **options)
+    except psycopg.Error as exc:
+        raise _connect_error(attempted, str(exc)) from exc
+    try:
+        yield Connection(raw)
+    finally:
+        raw.close()

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting a server in a restored directory, following its recovery, stopping it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..clock import Clock
+from ..errors import ExternalToolError, PreconditionError
+from ..ports import ProcessRunner
+from . import control_file, postmaster_pid
+from .programs import Programs
+
+_PAUSE = 0.1
+_STOP_SECONDS = 120
+_FATAL = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
+_LAST_COMMIT = re.compile(r"last completed transaction was at log time (.+)")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A data directory and the programs to run it with."""
+
+    data_directory: Path
+    programs: Programs
+    log_file: Path
+    runner: ProcessRunner
+    clock: Clock
+
+    def start(self, settings: Mapping[str, str]) -> None:
+        """Start the server without waiting for it; `settings` hold for this start only."""
+        options = " ".join(f"-c {name}={_shell_word(value)}" for name, value in settings.items())
+        argv = [self.programs.path("pg_ctl"), "start", "-W", "-D", str(self.data_directory), "-l", str(self.log_file)]
+        if options:
+            argv += ["-o", options]
+        self.runner.run(argv, attempted=f"starting the restored server in {self.data_directory}")
+
+    def wait_until_recovered(self, timeout: float) -> None:
+        """Return when recovery has ended and the server is in production.
+
+        The control file is asked, not the server: it needs no login and is right before the first
+        connection is possible.
+        """
+        deadline = self.clock.monotonic() + timeout
+        started = False
+        while True:
+            running = postmaster_pid.read(self.data_directory) is not None
+            started = started or running
+            state = control_file.read(self.data_directory).state
+            if running and state is control_file.ClusterState.IN_PRODUCTION and self._accepts_connections():
+                return
+            if started and not postmaster_pid.is_running(self.data_directory):
+                raise self.failure()
+            if self.clock.monotonic() >= deadline:
+                raise PreconditionError(
+                    f"recovering in {self.data_directory}",
+                    f"the target has not been reached within {timeout:g} s; the server is still replaying.",
+                    "Give recovery_timeout more time; the server goes on unless it is stopped.",
+                    code="recovery_timeout",
+                )
+            self.clock.sleep(_PAUSE)
+
+    def _accepts_connections(self) -> bool:
+        """The last line of postmaster.pid says `ready` once the server takes connections."""
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().split("\n")
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[7].strip() == "ready"
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop; a server that is down already is no error."""
+        if not postmaster_pid.is_running(self.data_directory):
+            return
+        argv = [self.programs.path("pg_ctl"), "stop", "-w", "-m", mode, "-t", str(_STOP_SECONDS)]
+        self.runner.run(
+            [*argv, "-D", str(self.data_directory)], attempted=f"stopping the server in {self.data_directory}"
+        )
+
+    def log_tail(self, lines: int = 30) -> list[str]:
+        """The end of the server's log."""
+        try:
+            return self.log_file.read_text(errors="replace").splitlines()[-lines:]
+        except FileNotFoundError:
+            return []
+
+    def stop_record(self) -> str | None:
+        """Where recovery stopped, in the server's words; None when it ran to the end of the WAL."""
+        found = [line.partition("LOG:")[2].strip() for line in self.log_tail(1000) if "recovery stopping" in line]
+        return found[-1] if found else None
+
+    def last_commit_in_log(self) -> str | None:
+        """When the last replayed transaction was committed, as the server logged it."""
+        try:
+            found = _LAST_COMMIT.findall(self.log_file.read_text(errors="replace"))
+        except FileNotFoundError:
+            return None
+        return found[-1].strip() if found else None
+
+    def failure(self) -> ExternalToolError:
+        """Why the server ended, from its log, with the known causes explained."""
+        attempted = f"recovering in {self.data_directory}"
+        tail = self.log_tail()
+        messages = [match.group(1) for line in tail if (match := _FATAL.search(line))]
+        text = "; ".join(dict.fromkeys(messages)) or "its log has no error message"
+        details = {"log_tail": tail, "log_file": str(self.log_file)}
+        if "recovery ended before configured recovery target was reached" in text:
+            last = self.last_commit_in_log()
+            return ExternalToolError(
+                attempted,
+                "the archived WAL ends before the target"
+                + (f"; the last commit in it is of {last}." if last else "; it holds no commit after the backup."),
+                "Choose an earlier target, or leave the target out to recover everything that is archived.",
+                code="target_not_reached",
+                **details,
+            )
+        if "could not restore file" in text or "archive-fetch" in "\n".join(tail):
+            return ExternalToolError(
+                attempted,
+                f"WAL could not be fetched from the repository ({text}).",
+                f"See {self.log_file} for what archive-fetch reported; nothing after that point was replayed.",
+                code="wal_fetch_failed",
+                **details,
+            )
+        return ExternalToolError(
+            attempted, f"the server stopped: {text}.", f"See {self.log_file}.", code="server_start_failed", **details
+        )
+
+
+def _shell_word(value: str) -> str:
+    """pg_ctl hands its -o through a shell."""
+    return "'" + value.replace("'", "'\\''") + "'"

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings that make a restored directory recover to its target and keep to itself."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+_BEGIN = "# --- Lifeboat: written by the restore; the last setting of a name wins\n"
+
+
+@dataclass(frozen=True)
+class RecoveryTarget:
+    """How far to replay: to a time, or (None) to the end of the archived WAL."""
+
+    time: datetime | None = None
+
+    def describe(self) -> str:
+        """For people."""
+        return self.time.isoformat() if self.time else "the end of the archived WAL"
+
+    def settings(self) -> dict[str, str]:
+        """As PostgreSQL's parameters."""
+        if self.time is None:
+            return {}
+        # with microseconds and an explicit zone: the server's own zone must not decide
+        text = self.time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")
+        return {"recovery_target_time": text, "recovery_target_action": "promote"}
+
+
+def restore_command(program: list[str]) -> str:
+    """The shell line PostgreSQL runs for each WAL file."""
+    quoted = " ".join(shlex.quote(word).replace("%", "%%") for word in program)
+    return f'{quoted} %f "%p"'
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def render(existing: str, settings: Mapping[str, str]) -> str:
+    """postgresql.auto.conf with our settings after everything it had."""
+    kept = existing if not existing or existing.endswith("\n") else existing + "\n"
+    return kept + _BEGIN + "".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
+
+
+def without_locations(postgresql_conf: str) -> str:
+    """A configuration file brought to a new place: lines that name places of the old one are commented."""
+    names = ("data_directory", "hba_file", "ident_file", "external_pid_file")
+    lines = []
+    for line in postgresql_conf.splitlines(keepends=True):
+        word = line.lstrip().partition("=")[0].partition(" ")[0].strip()
+        lines.append(f"# lifeboat, was of the original place: {line}" if word in names else line)
+    return "".join(lines)

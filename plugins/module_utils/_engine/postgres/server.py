@@ -1,0 +1,134 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who the server is: the facts jobs decide by, and the proof that its files are the ones we read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import IntegrityError, PreconditionError, UnsupportedError
+from . import control_file, postmaster_pid
+from .connection import Connection
+
+OLDEST_MAJOR = 13
+NEWEST_MAJOR = 18
+BLOCK_BYTES = 8192
+
+
+@dataclass(frozen=True)
+class Server:
+    """Facts about a running server, read once per job."""
+
+    version_num: int
+    data_directory: Path
+    system_identifier: int
+    in_recovery: bool
+    started: datetime
+    wal_segment_bytes: int
+    data_checksums: bool
+    settings: dict[str, str]
+
+    @property
+    def major(self) -> int:
+        """13, 14, ..."""
+        return self.version_num // 10000
+
+
+_SETTINGS = (
+    "data_directory",
+    "config_file",
+    "hba_file",
+    "ident_file",
+    "archive_mode",
+    "archive_command",
+    "archive_library",
+    "archive_timeout",
+    "wal_level",
+    "max_wal_senders",
+    "data_checksums",
+    "block_size",
+    "wal_block_size",
+)
+
+
+def inspect(connection: Connection, data_directory: Path | None) -> Server:
+    """Read the facts and prove that server and directory belong together (I5)."""
+    attempted = "asking the server who it is"
+    version_num = int(connection.row(attempted, "SELECT current_setting('server_version_num')")[0])
+    if not OLDEST_MAJOR <= version_num // 10000 <= NEWEST_MAJOR:
+        raise UnsupportedError(
+            attempted,
+            f"it is PostgreSQL {version_num // 10000}.",
+            f"Lifeboat supports PostgreSQL {OLDEST_MAJOR} to {NEWEST_MAJOR}.",
+            code="postgres_version_unsupported",
+        )
+    query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
+    settings: dict[str, str] = dict(connection.rows(attempted, query, list(_SETTINGS)))
+    if "data_directory" not in settings:
+        raise PreconditionError(
+            attempted,
+            "the role may not see the server's data_directory.",
+            "Use a superuser, or run: GRANT pg_monitor TO <the role>.",
+            code="role_lacks_privilege",
+        )
+    identifier, in_recovery, started, segment_bytes = connection.row(
+        attempted,
+        "SELECT system_identifier, pg_is_in_recovery(), pg_postmaster_start_time(),"
+        " (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') FROM pg_control_system()",
+    )
+    if settings["block_size"] != str(BLOCK_BYTES):
+        raise UnsupportedError(
+            attempted,
+            f"it was built with block_size {settings['block_size']}.",
+            f"Lifeboat supports the standard block size of {BLOCK_BYTES} bytes only.",
+            code="block_size_unsupported",
+        )
+    server = Server(
+        version_num=version_num,
+        data_directory=data_directory or Path(settings["data_directory"]),
+        system_identifier=int(identifier),
+        in_recovery=bool(in_recovery),
+        started=started,
+        wal_segment_bytes=int(segment_bytes),
+        data_checksums=settings["data_checksums"] == "on",
+        settings=settings,
+    )
+    prove_same_cluster(server)
+    return server
+
+
+def prove_same_cluster(server: Server) -> None:
+    """The server we talk to must be the one whose files we read.
+
+    A virtual address, a pooler or a wrong port can lead to another server; a clone even has the
+    same system identifier. Identifier, directory and start time together tell.
+    """
+    directory = server.data_directory
+    attempted = f"comparing the server with the data directory {directory}"
+    remedy = "Correct the login options or data_directory so that both mean the same server."
+    control = control_file.read(directory)
+    if control.system_identifier != server.system_identifier:
+        raise IntegrityError(
+            attempted,
+            f"the server has the system identifier {server.system_identifier},"
+            f" the directory {control.system_identifier}.",
+            remedy,
+            code="server_directory_mismatch",
+        )
+    reported = Path(server.settings["data_directory"])
+    if os.path.realpath(reported) != os.path.realpath(directory):
+        raise IntegrityError(
+            attempted, f"the server's own data directory is {reported}.", remedy, code="server_directory_mismatch"
+        )
+    running = postmaster_pid.read(directory)
+    if running is None or abs(running.start_time - server.started.timestamp()) > 5:
+        raise IntegrityError(
+            attempted,
+            "the process that runs in the directory is not the server that answered.",
+            remedy,
+            code="server_directory_mismatch",
+        )

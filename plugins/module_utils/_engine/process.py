@@ -1,0 +1,205 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place where programs are started.
+
+A program gets a list of arguments (never a shell), an environment that is written down here and
+not inherited, and no standard input unless it is given some. Secrets reach it by environment
+only, and are blanked out of whatever it complains about. It never outlives us: the kernel kills
+it when we die, and its whole process group is killed when we stop waiting for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pwd
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .errors import ExternalToolError, PreconditionError
+
+_PR_SET_PDEATHSIG = 1
+_TAIL_LINES = 10
+_TAIL_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended and what it said. Undecodable bytes in `stdout` survive as surrogates."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` rather than 9; real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def parent_death_guard() -> Callable[[], None]:
+    """Prepare, before a fork, what the new process calls to be killed when this one dies.
+
+    Everything is loaded here, so that the guard itself is a system call or two and safe to run
+    between fork and exec even when other threads hold locks. A change of user clears the guard,
+    so it comes after. The kernel watches the *thread* that forks: it must stay until the child ends.
+    """
+    prctl = ctypes.PyDLL(None).prctl  # PyDLL: no giving up and retaking of the interpreter lock
+    parent = os.getpid()
+
+    def guard() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return guard
+
+
+class Runner:
+    """Starts a program, waits for it, and explains its failure.
+
+    `environment` is added to what every program gets: a `PATH`, a `HOME` and a locale, so that
+    messages are in English and nothing depends on who called us, or in which time zone.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir,
+            "LC_ALL": "C.UTF-8",
+            **(environment or {}),
+        }
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,
+        cwd: str | Path | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        attempted: str = "",
+    ) -> Completed:
+        """Run `argv` to its end.
+
+        `env` adds variables. `secrets` adds variables too, whose values never appear in an error.
+        After `timeout` seconds the program and whatever it started are killed. With `check` a
+        status other than 0 is an ExternalToolError (`tool_failed`). `attempted` says in an error
+        what all this was for.
+        """
+        attempted = attempted or f"running {Path(argv[0]).name}"
+        with _anonymous_file() as stdin, _anonymous_file() as stdout, _anonymous_file() as stderr:
+            if input:
+                stdin.write(input.encode() if isinstance(input, str) else input)
+                stdin.seek(0)
+            process = self._start(argv, {**(env or {}), **(secrets or {})}, cwd, (stdin, stdout, stderr), attempted)
+            try:
+                returncode = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                _kill_group(process)
+                raise ExternalToolError(
+                    attempted,
+                    f"{Path(argv[0]).name} did not end within {timeout:g} seconds and was killed.",
+                    "Find out what it waits for, or allow it more time.",
+                    code="tool_timeout",
+                    command=shlex.join(argv),
+                ) from None
+            except BaseException:
+                _kill_group(process)
+                raise
+            completed = Completed(
+                returncode, _read_back(stdout, "surrogateescape"), _read_back(stderr, "backslashreplace")
+            )
+        if check and returncode != 0:
+            raise _failure(argv, completed, attempted, (secrets or {}).values())
+        return completed
+
+    def _start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | Path | None,
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        attempted: str,
+    ) -> subprocess.Popen[bytes]:
+        stdin, stdout, stderr = streams
+        try:
+            return subprocess.Popen(
+                argv,
+                env={**self._environment, **env},
+                cwd=cwd,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,  # a group of its own, and no terminal to ask for passwords
+                preexec_fn=parent_death_guard(),
+            )
+        except OSError as exc:
+            if cwd is not None and str(exc.filename) == str(cwd):
+                raise PreconditionError(
+                    attempted,
+                    f"the directory {cwd} cannot be entered: {exc.strerror}.",
+                    "Create it, or let this user enter it.",
+                    code="directory_missing",
+                ) from exc
+            raise PreconditionError(
+                attempted,
+                f"the program {argv[0]} cannot be started: {exc.strerror}.",
+                "Install the package that brings it, or add its directory to PATH.",
+                code="program_missing",
+                program=argv[0],
+            ) from exc
+
+
+def _anonymous_file() -> IO[bytes]:
+    """A file without a name, in memory where the platform can.
+
+    Files instead of pipes: a server left behind by `pg_ctl` may keep them open for years
+    without anybody waiting for their end, and nothing has to be read while the program runs.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("lifeboat"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _read_back(stream: IO[bytes], errors: str) -> str:
+    stream.seek(0)
+    return stream.read().decode("utf-8", errors)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program and everything in its process group, and wait for the program's end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _failure(argv: Sequence[str], completed: Completed, attempted: str, secrets: Iterable[str]) -> ExternalToolError:
+    name, code = Path(argv[0]).name, completed.returncode
+    ended = f"was killed by {signal_name(-code)}" if code < 0 else f"failed with status {code}"
+    complaint = completed.stderr.strip() or completed.stdout.strip()
+    for secret in filter(None, secrets):
+        complaint = complaint.replace(secret, "***")
+    tail = "\n".join(complaint.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:]
+    return ExternalToolError(
+        attempted,
+        f"{name} {ended}: {tail}" if tail else f"{name} {ended} without a message.",
+        "Remove the cause that it names, then try again.",
+        code="tool_failed",
+        command=shlex.join(argv),
+        returncode=code,
+        stderr=tail,
+    )

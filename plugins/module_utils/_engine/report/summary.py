@@ -1,0 +1,49 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results as plain values: what modules return and `lifeboat --json` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..jobs.info import Info
+from ..postgres.wal_names import format_lsn
+from ..repository.manifest import Header
+
+
+def backup(header: Header) -> dict[str, Any]:
+    """One backup, without what only a restore needs."""
+    return {
+        "id": header.backup_id,
+        "type": header.backup_type,
+        "stanza": header.stanza,
+        "started": header.started,
+        "finished": header.finished,
+        "recoverable_from": header.stop_time,
+        "server_version": header.server_version,
+        "system_identifier": str(header.system_identifier),
+        "timeline": header.timeline,
+        "start_lsn": format_lsn(header.start_lsn),
+        "stop_lsn": format_lsn(header.stop_lsn),
+        "files": header.file_count,
+        "bytes": header.raw_bytes,
+        "stored_bytes": header.stored_bytes,
+        "damaged_pages": header.damaged_pages,
+        "data_checksums": header.data_checksums,
+        "annotations": header.annotations,
+    }
+
+
+def info(found: Info) -> dict[str, Any]:
+    """A stanza at a glance."""
+    return {
+        "stanza": found.stanza,
+        "repository": found.repository,
+        "system_identifier": str(found.system_identifier) if found.system_identifier is not None else None,
+        "major_version": found.major_version,
+        "backups": [backup(header) for header in found.backups],
+        "windows": [asdict(window) for window in found.windows],
+        "wal": {"first": found.wal_first, "last": found.wal_last, "segments": found.wal_segments},
+    }

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where things are in a repository, and what identity each object is sealed under."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import PreconditionError
+
+REPOSITORY_DOCUMENT = "lifeboat-repository.json"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+
+
+def checked_name(kind: str, name: str) -> str:
+    """A stanza's or backup's name as part of a path; anything else could climb out of its place."""
+    if not _NAME.match(name):
+        raise PreconditionError(
+            f"using the {kind} {name!r}",
+            "it is not a valid name.",
+            "Use letters, digits, '_', '-' and '.', first a letter, digit or '_', at most 128.",
+            code="name_invalid",
+        )
+    return name
+
+
+def epoch_keys(epoch: int) -> str:
+    """The key document of an epoch."""
+    return f"keys/{epoch:06d}.json"
+
+
+def stanza_folder(stanza: str) -> str:
+    """Everything of one cluster."""
+    return f"stanzas/{checked_name('stanza', stanza)}/"
+
+
+def incarnations_folder(stanza: str) -> str:
+    """One sealed document per incarnation, numbered."""
+    return f"{stanza_folder(stanza)}incarnations/"
+
+
+def backups_folder(stanza: str) -> str:
+    """One folder per backup."""
+    return f"{stanza_folder(stanza)}backups/"
+
+
+def manifest(stanza: str, backup_id: str) -> str:
+    """The object whose existence makes a backup visible."""
+    return f"{backups_folder(stanza)}{checked_name('backup', backup_id)}/manifest"
+
+
+def pack(stanza: str, generation: str, pack_id: str) -> str:
+    """A pack of frames. Its generation is in the path, so locks and tiers can go by generation."""
+    return f"{stanza_folder(stanza)}generations/{generation}/packs/{pack_id}"
+
+
+def wal_folder(stanza: str, incarnation: str) -> str:
+    """All archived WAL of an incarnation."""
+    return f"{stanza_folder(stanza)}wal/{incarnation}/"
+
+
+def wal_prefix(stanza: str, incarnation: str, file_name: str) -> str:
+    """The start of the names under which `file_name` may be archived; the content's digest follows.
+
+    Segments are spread over folders by timeline and the high half of their number, so that no
+    folder grows past a few hundred names.
+    """
+    group = f"{file_name[:8]}/{file_name[8:16]}" if len(file_name) >= 24 else "history"
+    return f"{wal_folder(stanza, incarnation)}{group}/{file_name}-"
+
+
+def identity(*parts: str) -> str:
+    """What an object is, as bound into its key."""
+    return "/".join(parts)

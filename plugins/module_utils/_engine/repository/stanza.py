@@ -1,0 +1,170 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stanza: one cluster's place in a repository, with its incarnations and backups.
+
+An incarnation is one life of the cluster: a system identifier, a major version and a random id.
+`pg_upgrade` begins a new one. WAL is kept per incarnation, so lives never mix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from ..clock import Clock, utc_text
+from ..errors import IntegrityError, PreconditionError
+from . import layout, manifest
+from .repository import Repository
+
+
+@dataclass(frozen=True)
+class Incarnation:
+    """One life of a cluster."""
+
+    number: int
+    incarnation: str
+    system_identifier: int
+    major_version: int
+    wal_segment_bytes: int
+    created: str
+
+
+class Stanza:
+    """Reads and writes one cluster's part of a repository."""
+
+    def __init__(self, repository: Repository, name: str) -> None:
+        self.repository = repository
+        self.name = layout.checked_name("stanza", name)
+
+    # --- incarnations
+
+    def incarnations(self) -> list[Incarnation]:
+        """All lives, oldest first."""
+        found = []
+        for info in self.repository.store.list(layout.incarnations_folder(self.name)):
+            document = self.repository.get_document(info.name, self._incarnation_identity(info.name))
+            found.append(Incarnation(**document))
+        return found
+
+    def current(self) -> Incarnation | None:
+        """The life that archives now."""
+        lives = self.incarnations()
+        return lives[-1] if lives else None
+
+    def life(self, incarnation: str) -> Incarnation:
+        """One life by its id."""
+        for life in self.incarnations():
+            if life.incarnation == incarnation:
+                return life
+        raise IntegrityError(
+            f"looking for the incarnation {incarnation} of {self.name} in {self.repository.store.url}",
+            "there is none.",
+            "Restore the stanza's incarnation documents from another copy of the repository.",
+            code="incarnation_missing",
+        )
+
+    def register(self, system_identifier: int, major_version: int, segment_bytes: int, clock: Clock) -> Incarnation:
+        """Begin the stanza's first life; another cluster's stanza is refused (I5)."""
+        current = self.current()
+        if current is not None:
+            self.require_same_cluster(current, system_identifier, major_version)
+            return current
+        made = Incarnation(
+            1, secrets.token_hex(8), system_identifier, major_version, segment_bytes, utc_text(clock.now())
+        )
+        name = f"{layout.incarnations_folder(self.name)}{made.number:06d}"
+        if not self.repository.put_document(name, self._incarnation_identity(name), asdict(made), if_absent=True):
+            return self.register(system_identifier, major_version, segment_bytes, clock)  # lost a race: check theirs
+        return made
+
+    def require_same_cluster(self, life: Incarnation, system_identifier: int, major_version: int) -> None:
+        """Refuse a cluster that is not the one this stanza belongs to."""
+        if life.system_identifier == system_identifier and life.major_version == major_version:
+            return
+        raise IntegrityError(
+            f"using the stanza {self.name} of {self.repository.store.url}",
+            f"it belongs to the cluster with system identifier {life.system_identifier} (PostgreSQL"
+            f" {life.major_version}), but this server has {system_identifier} (PostgreSQL {major_version}).",
+            "Give this cluster a stanza of its own, or connect to the right server.",
+            code="stanza_of_another_cluster",
+            expected=life.system_identifier,
+            found=system_identifier,
+        )
+
+    def require_registered(self) -> Incarnation:
+        """The present life; an unknown stanza is an error that says what to do."""
+        current = self.current()
+        if current is None:
+            raise PreconditionError(
+                f"using the stanza {self.name} of {self.repository.store.url}",
+                "no cluster has been registered under it.",
+                "Check its name, or set up archiving first with the module pitr_configure.",
+                code="stanza_unknown",
+            )
+        return current
+
+    def _incarnation_identity(self, name: str) -> str:
+        return layout.identity("stanza", self.name, "incarnation", name.rpartition("/")[2])
+
+    # --- backups
+
+    def backup_ids(self) -> list[str]:
+        """Every visible backup, oldest first: those with a manifest."""
+        folder = layout.backups_folder(self.name)
+        names = (info.name[len(folder) :] for info in self.repository.store.list(folder))
+        return sorted(name.partition("/")[0] for name in names if name.endswith("/manifest"))
+
+    def header(self, backup_id: str) -> manifest.Header:
+        """A backup's summary; reads the first frame of its manifest only."""
+        pieces = self._manifest_pieces(backup_id)
+        return manifest.parse_header(next(manifest.lines(pieces)))
+
+    def headers(self) -> list[manifest.Header]:
+        """All backups' summaries, oldest first. One that expires meanwhile is left out."""
+        found = []
+        for backup_id in self.backup_ids():
+            with contextlib.suppress(PreconditionError):
+                found.append(self.header(backup_id))
+        return found
+
+    def entries(self, backup_id: str) -> Iterator[manifest.Entry]:
+        """A backup's directories and files, streamed."""
+        lines = manifest.lines(self._manifest_pieces(backup_id))
+        next(lines)  # the header
+        for line in lines:
+            yield manifest.parse_entry(line)
+
+    def publish(self, header: manifest.Header, lines: Iterable[bytes]) -> None:
+        """Write a backup's manifest: the moment it becomes visible (I1)."""
+        name = layout.manifest(self.name, header.backup_id)
+        with self.repository.store.writer(name) as writer:
+            stream = self.repository.stream_writer(writer, "metadata", self._manifest_identity(header.backup_id))
+            stream.write(manifest.render_header(header))
+            stream.end_frame()
+            for line in lines:
+                stream.write(line)
+            stream.finish()
+            writer.commit()
+
+    def pack_name(self, generation: str, pack_id: str) -> str:
+        """Where a pack of this stanza lies."""
+        return layout.pack(self.name, generation, pack_id)
+
+    def _manifest_identity(self, backup_id: str) -> str:
+        return layout.identity("stanza", self.name, "backup", backup_id, "manifest")
+
+    def _manifest_pieces(self, backup_id: str) -> Iterator[bytes]:
+        name = layout.manifest(self.name, backup_id)
+        if self.repository.store.size(name) is None:
+            ids = self.backup_ids()
+            known = ", ".join(ids[-3:]) or "none"
+            raise PreconditionError(
+                f"looking for the backup {backup_id} of {self.name} in {self.repository.store.url}",
+                f"there is no such backup (the newest ones: {known}).",
+                "List the backups with pg_backup_info or `lifeboat info` and give one of their ids.",
+                code="backup_unknown",
+            )
+        return self.repository.read_stream(name, "metadata", self._manifest_identity(backup_id))

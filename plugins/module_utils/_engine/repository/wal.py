@@ -1,0 +1,114 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archived WAL of one incarnation.
+
+A file is stored under its name and the keyed digest of its content. The same file twice is the
+same object; another content under the same name shows as a second name, before and after the
+write, whoever races.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import IntegrityError
+from . import layout
+from .repository import Repository
+from .stanza import Incarnation, Stanza
+
+WAL_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """One WAL, history or backup-history file in the archive."""
+
+    file_name: str
+    digest: str
+    object_name: str
+    stored_bytes: int
+
+
+class WalArchive:
+    """Stores and fetches WAL files."""
+
+    def __init__(self, stanza: Stanza, life: Incarnation) -> None:
+        self._repository: Repository = stanza.repository
+        self._stanza = stanza
+        self.life = life
+
+    def find(self, file_name: str) -> ArchivedFile | None:
+        """The archived file of this name. Two contents under one name are an error, not a choice."""
+        found = self._stored(layout.wal_prefix(self._stanza.name, self.life.incarnation, file_name))
+        copies = [archived for archived in found if archived.file_name == file_name]
+        if len(copies) > 1:
+            raise self._conflict(file_name)
+        return copies[0] if copies else None
+
+    def store(self, file_name: str, content: bytes) -> bool:
+        """Make a file durable in the archive. False when this very content was there already."""
+        digest = self._repository.keys.content_digest(content)
+        present = self.find(file_name)
+        if present is not None:
+            if present.digest != digest:
+                raise self._conflict(file_name)
+            return False
+        name = layout.wal_prefix(self._stanza.name, self.life.incarnation, file_name) + digest
+        with self._repository.store.writer(name) as writer:
+            stream = self._repository.stream_writer(writer, "data", self._identity(file_name), WAL_LEVEL)
+            stream.write(content)
+            stream.finish()
+            writer.commit()
+        self.find(file_name)  # raises when another content came at the same time
+        return True
+
+    def fetch(self, archived: ArchivedFile) -> bytes:
+        """A file's content, authenticated, and checked against the digest it was stored under."""
+        name = archived.object_name
+        content = b"".join(self._repository.read_stream(name, "data", self._identity(archived.file_name)))
+        if self._repository.keys.content_digest(content) != archived.digest:
+            raise IntegrityError(
+                f"reading {name} in {self._repository.store.url}",
+                "its content does not match the digest in its name.",
+                "Restore this object from another copy of the repository.",
+                code="object_damaged",
+                object=name,
+            )
+        return content
+
+    def segments(self, timeline: int, first: str = "") -> Iterator[ArchivedFile]:
+        """Archived segments of a timeline in order, from `first` on."""
+        prefix = f"{layout.wal_folder(self._stanza.name, self.life.incarnation)}{timeline:08X}/"
+        for archived in self._stored(prefix):
+            if len(archived.file_name) == 24 and archived.file_name >= first:
+                yield archived
+
+    def histories(self) -> Iterator[ArchivedFile]:
+        """Archived timeline history files."""
+        yield from self._stored(f"{layout.wal_folder(self._stanza.name, self.life.incarnation)}history/")
+
+    def timelines(self) -> list[int]:
+        """Timelines that have archived segments."""
+        folder = layout.wal_folder(self._stanza.name, self.life.incarnation)
+        groups = {info.name[len(folder) :].partition("/")[0] for info in self._repository.store.list(folder)}
+        return sorted(int(group, 16) for group in groups if group != "history")
+
+    def _stored(self, prefix: str) -> Iterator[ArchivedFile]:
+        for info in self._repository.store.list(prefix):
+            file_name, _, digest = info.name.rpartition("/")[2].rpartition("-")
+            yield ArchivedFile(file_name, digest, info.name, info.size)
+
+    def _identity(self, file_name: str) -> str:
+        return layout.identity("stanza", self._stanza.name, "wal", self.life.incarnation, file_name)
+
+    def _conflict(self, file_name: str) -> IntegrityError:
+        return IntegrityError(
+            f"archiving {file_name} of {self._stanza.name} in {self._repository.store.url}",
+            "the archive holds a file of this name with a different content.",
+            "Another server archives into this stanza, or this cluster was restored or promoted without claiming"
+            " a timeline of its own. Find the other server; never delete the archived file.",
+            code="wal_conflict",
+            file=file_name,
+        )

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every store can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from ..errors import IntegrityError
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One stored object: its name relative to the store's root, and its size."""
+
+    name: str
+    size: int
+
+
+class ObjectWriter(Protocol):
+    """Writes one object. It becomes visible, whole and durable, at `commit`, or never."""
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        ...
+
+    def commit(self) -> None:
+        """Make the object durable and visible; returns only when both hold."""
+        ...
+
+    def abort(self) -> None:
+        """Forget everything written. Harmless after `commit`."""
+        ...
+
+    def __enter__(self) -> ObjectWriter: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Abort unless committed."""
+        ...
+
+
+class Store(Protocol):
+    """Named immutable objects. Names are relative paths with `/`, no leading slash, no `..`."""
+
+    url: str
+
+    def writer(self, name: str) -> ObjectWriter:
+        """Begin to write an object; an existing one of this name is replaced at commit."""
+        ...
+
+    def put(self, name: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """Write a small object. With `if_absent` return False if the name is taken already."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """The whole object. A missing one is an IntegrityError with code `object_missing`."""
+        ...
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; fewer is an IntegrityError (`object_truncated`)."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """The object's size, or None when it does not exist."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose name starts with the string `prefix`, sorted by name."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; a missing one is no error."""
+        ...
+
+
+def missing(name: str, url: str) -> IntegrityError:
+    """An object that must exist does not."""
+    return IntegrityError(
+        f"reading {name} in {url}",
+        "the object does not exist.",
+        "It was removed or never written; restore it from another copy of the repository.",
+        code="object_missing",
+        object=name,
+    )

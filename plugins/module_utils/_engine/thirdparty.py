@@ -1,0 +1,53 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Third-party packages, imported when first needed and named by their operating-system package.
+
+The foreground of `archive_command` must start in milliseconds, so nothing heavy is imported
+before it is used. A missing package is an error that says what to install.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import PreconditionError
+
+# import name -> (Debian and Ubuntu package, Red Hat package, PyPI package)
+PACKAGES: dict[str, tuple[str, str, str]] = {
+    "psycopg": ("python3-psycopg", "python3-psycopg3", "psycopg[binary]"),
+    "cryptography": ("python3-cryptography", "python3-cryptography", "cryptography"),
+    "zstandard": ("python3-zstandard", "python3-zstandard", "zstandard"),
+    "numpy": ("python3-numpy", "python3-numpy", "numpy"),
+    "xxhash": ("python3-xxhash", "python3-xxhash", "xxhash"),
+}
+
+
+def require(module: str) -> Any:
+    """Import `module` (dotted names allowed) or say which package provides it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        top = module.partition(".")[0]
+        if top not in PACKAGES:
+            raise
+        debian, redhat, pypi = PACKAGES[top]
+        raise PreconditionError(
+            f"importing the Python package {top}",
+            f"it cannot be imported by this interpreter ({exc}).",
+            f"Install {debian} (Debian, Ubuntu) or {redhat} (Red Hat family), or {pypi} from PyPI.",
+            code="python_package_missing",
+            package=top,
+        ) from exc
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Import everything a job will need, before privileges are dropped.
+
+    A process that has dropped to the server's owner may not be able to read the place the
+    packages or the module's own payload came from.
+    """
+    for module in modules:
+        require(module)

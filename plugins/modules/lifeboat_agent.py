@@ -1,0 +1,208 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the on-host command and its configuration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lifeboat_agent
+short_description: Install the on-host command lifeboat and its configuration
+version_added: 0.1.0
+description:
+  - Installs the command C(lifeboat), which PostgreSQL calls for every WAL file and which works with no controller
+    around.
+  - The command is one file, made from the very source that this collection's modules run, so both always agree.
+    It needs nothing of Ansible on the host.
+  - Writes the host's configuration file from O(clusters) and O(repositories).
+  - An older version that is still running keeps its file until it has ended.
+author: Lifeboat contributors (@lifeboat)
+extends_documentation_fragment:
+  - lifeboat.postgresql.cluster
+  - lifeboat.postgresql.connection
+options:
+  state:
+    description: Whether the command and its configuration are there. Keys and repositories are never removed.
+    type: str
+    choices: [absent, present]
+    default: present
+  prefix:
+    description: Where the command is installed, as C(bin/lifeboat) and C(lib/lifeboat) below this directory.
+    type: path
+    default: /usr/local
+  interpreter:
+    description:
+      - The Python that runs the command; it needs the packages zstandard and cryptography.
+      - Defaults to the system's.
+    type: path
+    default: /usr/bin/python3
+  repositories:
+    description: The repositories to describe in the configuration file.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name in the file.
+        type: str
+        required: true
+      url:
+        description: Where it is, an absolute path.
+        type: str
+        required: true
+      key_file:
+        description: The file with its key.
+        type: path
+        required: true
+  clusters:
+    description: The clusters to describe in the configuration file.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name in the file.
+        type: str
+        required: true
+      repository:
+        description: The name of its repository.
+        type: str
+        required: true
+      stanza:
+        description: Its name in the repository. Defaults to O(clusters[].name).
+        type: str
+      data_directory:
+        description: The server's data directory.
+        type: path
+      bin_dir:
+        description: The directory with PostgreSQL's own programs.
+        type: path
+      login_host:
+        description: The server's host name or address.
+        type: str
+      login_port:
+        description: The server's port.
+        type: int
+      login_user:
+        description: The role to connect as.
+        type: str
+      login_unix_socket:
+        description: The directory of the server's Unix socket.
+        type: path
+      login_db:
+        description: The database to connect to.
+        type: str
+      ssl_mode:
+        description: Whether and how TLS is used, as libpq's C(sslmode).
+        type: str
+        choices: [allow, disable, prefer, require, verify-ca, verify-full]
+      ca_cert:
+        description: The file with certificates of authorities that may have signed the server's.
+        type: path
+  group:
+    description:
+      - The group that may read the configuration file, usually that of the data directories' owner.
+      - Without it everybody may; the file holds no secrets.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Predicts whether the command or the file would change.
+  diff_mode:
+    support: full
+    description: Shows the configuration file before and after.
+  idempotent:
+    support: full
+    description: A second run changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Install the command and describe this host's cluster
+  lifeboat.postgresql.lifeboat_agent:
+    repositories:
+      - name: local
+        url: /srv/lifeboat
+        key_file: /etc/lifeboat/local.key
+    clusters:
+      - name: main
+        repository: local
+        stanza: "{{ inventory_hostname }}-main"
+        data_directory: /var/lib/postgresql/15/main
+    group: postgres
+
+- name: Take it away
+  lifeboat.postgresql.lifeboat_agent:
+    state: absent
+"""
+
+RETURN = r"""
+command:
+  description: The command that was installed.
+  returned: success
+  type: str
+  sample: /usr/local/bin/lifeboat
+application:
+  description: The file it leads to; its name changes with its content.
+  returned: when O(state=present)
+  type: str
+config_file:
+  description: The configuration file.
+  returned: success
+  type: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import agent, arguments, runner
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.agent_bundle import Installation
+
+REPOSITORY = {
+    "name": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "key_file": {"type": "path", "required": True, "no_log": False},
+}
+CLUSTER = {
+    "name": {"type": "str", "required": True},
+    "repository": {"type": "str", "required": True},
+    "stanza": {"type": "str"},
+    "data_directory": {"type": "path"},
+    "bin_dir": {"type": "path"},
+    **{name: spec for name, spec in arguments.CONNECTION.items() if name != "login_password"},
+}
+
+
+def main() -> None:
+    """Parse, run, exit."""
+    module = AnsibleModule(
+        argument_spec={
+            **arguments.SHARED,
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "prefix": {"type": "path", "default": "/usr/local"},
+            "interpreter": {"type": "path", "default": "/usr/bin/python3"},
+            "repositories": {"type": "list", "elements": "dict", "default": [], "options": REPOSITORY},
+            "clusters": {"type": "list", "elements": "dict", "default": [], "options": CLUSTER},
+            "group": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    params: dict[str, Any] = module.params
+    with runner.reporting(module):
+        if params["state"] == "present" and agent.other_interpreter(params["interpreter"]) and not has_respawned():
+            respawn_module(params["interpreter"])
+        installation = Installation(Path(params["prefix"]), params["interpreter"])
+        config_file = Path(params["config_file"] or config.DEFAULT_PATH)
+        if params["state"] == "present":
+            text = config.render(agent.sections(params["repositories"]), agent.sections(params["clusters"]))
+            result = agent.present(installation, config_file, text, params["group"], check_mode=module.check_mode)
+        else:
+            result = agent.absent(installation, config_file, check_mode=module.check_mode)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

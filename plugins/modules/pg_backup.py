@@ -1,0 +1,213 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ensure that a backup of a PostgreSQL cluster exists."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_backup
+short_description: Ensure that a backup of a PostgreSQL cluster exists
+version_added: 0.1.0
+description:
+  - Takes a physical backup of a running cluster, compressed and encrypted, into its repository.
+  - The backup becomes visible only when everything it needs, its WAL included, is durable in the repository.
+  - With O(max_age) it ensures that a young enough backup exists, and changes nothing when one does.
+  - Page checksums are verified while reading.
+author: Lifeboat contributors (@lifeboat)
+extends_documentation_fragment:
+  - lifeboat.postgresql.cluster
+  - lifeboat.postgresql.connection
+options:
+  kind:
+    description: What is backed up. V(physical) is the whole cluster.
+    type: str
+    choices: [physical]
+    default: physical
+  type:
+    description: How it is backed up. V(full) reads and stores everything.
+    type: str
+    choices: [full]
+    default: full
+  max_age:
+    description: Do nothing when a backup is at most this many hours old.
+    type: float
+  jobs:
+    description: How many workers read, compress and encrypt.
+    type: int
+    default: 2
+  compression_level:
+    description: The zstd level, from 1 (fast) to 19 (small).
+    type: int
+    default: 3
+  fast_checkpoint:
+    description: Whether to begin at once, at the price of a burst of writes, or to wait for the next checkpoint.
+    type: bool
+    default: true
+  archive_wait:
+    description: How many seconds to wait for the backup's WAL to arrive in the repository.
+    type: float
+    default: 60
+  damaged_pages:
+    description:
+      - What to do when pages with wrong checksums are found that no running change explains.
+      - V(warn) makes the backup, warns, and names the pages in the result. V(fail) makes none.
+    type: str
+    choices: [fail, warn]
+    default: warn
+  annotations:
+    description: Texts to keep with the backup, by name.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    support: full
+    description: Makes every check, and predicts whether a backup would be made.
+  diff_mode:
+    support: none
+    description: A backup has no state before it to compare with.
+  idempotent:
+    support: partial
+    description: With O(max_age) a second run within that time changes nothing. Without it every run makes a backup.
+"""
+
+EXAMPLES = r"""
+- name: Back up now
+  lifeboat.postgresql.pg_backup:
+    data_directory: /var/lib/postgresql/15/main
+    repository: /srv/lifeboat
+    key_file: /etc/lifeboat/main.key
+    stanza: db1-main
+
+- name: Have a backup that is at most a day old
+  lifeboat.postgresql.pg_backup:
+    cluster: main
+    max_age: 24
+    annotations:
+      reason: nightly
+"""
+
+RETURN = r"""
+backup:
+  description: >-
+    The backup that was made, or the young enough one that was found. Empty in check mode when one would be made.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: Its name; names sort by time.
+      type: str
+      sample: 20261121T014644Z-full-b0c0f1
+    type:
+      description: V(full).
+      type: str
+    stanza:
+      description: The cluster's name in the repository.
+      type: str
+    started:
+      description: When it began, in UTC.
+      type: str
+    finished:
+      description: When it was whole, in UTC.
+      type: str
+    recoverable_from:
+      description: The earliest point in time that can be recovered from it, in UTC.
+      type: str
+    server_version:
+      description: The server's version as a number.
+      type: int
+    system_identifier:
+      description: The cluster's system identifier.
+      type: str
+    timeline:
+      description: The timeline it was taken on.
+      type: int
+    start_lsn:
+      description: Where the WAL that it needs begins.
+      type: str
+    stop_lsn:
+      description: Where the WAL that makes it consistent ends.
+      type: str
+    files:
+      description: How many files it has.
+      type: int
+    bytes:
+      description: How large the files are.
+      type: int
+    stored_bytes:
+      description: How much was stored for it.
+      type: int
+    damaged_pages:
+      description: How many damaged pages were found.
+      type: int
+    data_checksums:
+      description: Whether the cluster's pages carry checksums.
+      type: bool
+    annotations:
+      description: The texts kept with it.
+      type: dict
+damaged_pages:
+  description: Where damaged pages were found.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import summary
+
+
+def main() -> None:
+    """Parse, run, exit."""
+    module = AnsibleModule(
+        argument_spec={
+            **arguments.SHARED,
+            "kind": {"type": "str", "choices": ["physical"], "default": "physical"},
+            "type": {"type": "str", "choices": ["full"], "default": "full"},
+            "max_age": {"type": "float"},
+            "jobs": {"type": "int", "default": 2},
+            "compression_level": {"type": "int", "default": 3},
+            "fast_checkpoint": {"type": "bool", "default": True},
+            "archive_wait": {"type": "float", "default": 60},
+            "damaged_pages": {"type": "str", "choices": ["fail", "warn"], "default": "warn"},
+            "annotations": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    with runner.reporting(module):
+        cluster, repository = settings.specs(params)
+        request = backup.BackupRequest(
+            cluster,
+            repository,
+            max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
+            jobs=params["jobs"],
+            compression_level=params["compression_level"],
+            fast_checkpoint=params["fast_checkpoint"],
+            archive_wait=params["archive_wait"],
+            fail_on_damaged_pages=params["damaged_pages"] == "fail",
+            annotations={str(name): str(text) for name, text in params["annotations"].items()},
+        )
+
+        def task(sink: ProgressSink) -> dict[str, Any]:
+            result = backup.run(request, SystemClock(), sink, check_mode=module.check_mode)
+            return {
+                "changed": result.changed,
+                "backup": summary.backup(result.backup) if result.backup else {},
+                "damaged_pages": result.damaged_pages,
+            }
+
+        runner.run(module, backup.THIRD_PARTY, lambda: owner_for(cluster.data_directory), task)
+
+
+if __name__ == "__main__":
+    main()

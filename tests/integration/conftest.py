@@ -1,0 +1,78 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures for tests against the real thing.
+
+A test that asks for `postgres`, `clone` or `cluster` runs once for each version of LIFEBOAT_PG (default "15 17");
+marked `one_version`, only with the newest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from harness import Cluster, Postgres, RunFolder, versions
+from harness.playbooks import Ansible, install_collection
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Spread tests over the PostgreSQL versions."""
+    if "postgres" in metafunc.fixturenames:
+        tested = versions()
+        if metafunc.definition.get_closest_marker("one_version"):
+            tested = tested[-1:]
+        metafunc.parametrize("postgres", tested, indirect=True, ids=[f"pg{major}" for major in tested])
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[RunFolder]:
+    """The folder of this run; everything in it, processes included, ends with the run."""
+    folder = RunFolder()
+    yield folder
+    folder.finish()
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, run_folder: RunFolder) -> Postgres:
+    """PostgreSQL in one version: its programs, and clusters by `clone()`."""
+    return Postgres(request.param, run_folder)
+
+
+@pytest.fixture
+def clone(postgres: Postgres) -> Iterator[Callable[[str], Cluster]]:
+    """Makes clusters, started, with the template's contents; they go with the test."""
+    with ExitStack() as clusters:
+        yield lambda name="cluster": clusters.enter_context(postgres.clone(name))
+
+
+@pytest.fixture
+def cluster(clone: Callable[[str], Cluster]) -> Cluster:
+    """A started cluster of the test's own."""
+    return clone("cluster")
+
+
+@pytest.fixture(scope="session")
+def installed_collection(run_folder: RunFolder) -> Path:
+    """The collections path that holds this checkout's collection, built and installed."""
+    return install_collection(run_folder)
+
+
+@pytest.fixture(scope="session")
+def ansible(run_folder: RunFolder, installed_collection: Path) -> Ansible:
+    """Ansible with the installed collection."""
+    return Ansible(run_folder, installed_collection)
+
+
+@pytest.fixture
+def playbook(ansible: Ansible) -> Callable[..., object]:
+    """Runs a playbook: see `Ansible.playbook`."""
+    return ansible.playbook
+
+
+@pytest.fixture
+def module(ansible: Ansible) -> Callable[..., dict[str, object]]:
+    """Runs one module and returns its result: see `Ansible.module`."""
+    return ansible.module
