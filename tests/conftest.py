@@ -12,6 +12,9 @@ from harness import BUILD, CHECKOUT
 
 pytest_plugins = ["harness.summary"]
 
+# The servers' user reads what tests write.
+os.umask(0o022)
+
 # libpq would take a developer's PGHOST and the like for defaults.
 for variable in [name for name in os.environ if name.startswith("PG")]:
     del os.environ[variable]

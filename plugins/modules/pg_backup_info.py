@@ -100,9 +100,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import info
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import info, summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import summary
 
 
 def main() -> None:

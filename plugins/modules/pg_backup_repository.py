@@ -56,6 +56,10 @@ key_created:
   description: Whether a new key was made. Bring a copy of it to a safe place now.
   returned: success
   type: bool
+key_file:
+  description: The file with the key.
+  returned: success
+  type: str
 key_id:
   description: The key's fingerprint, which tells keys apart and reveals nothing; empty when it would be made.
   returned: success
@@ -77,7 +81,6 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_own
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.opening import open_store
 
 
 def main() -> None:
@@ -93,7 +96,7 @@ def main() -> None:
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
-        root = open_store(repository.url).root
+        root = create_repository.directory_of(repository)
         owner = owner_of_new(root, params["owner"], cluster.data_directory)
         if not module.check_mode:
             provide_directory(root, owner)
@@ -106,6 +109,7 @@ def main() -> None:
             return {
                 "changed": result.changed,
                 "key_created": result.key_created,
+                "key_file": str(repository.key_file),
                 "key_id": result.key_id or "",
                 "repository_id": result.repository_id or "",
             }

@@ -136,10 +136,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import summary
 
 
 def main() -> None:

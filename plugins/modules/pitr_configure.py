@@ -78,7 +78,7 @@ restart_required:
   returned: success
   type: bool
 restarted:
-  description: Whether the server was restarted.
+  description: Whether the server was restarted, or in check mode would be.
   returned: success
   type: bool
 registered:

@@ -28,7 +28,7 @@ _JOB_DIRECTORIES = (
     '"${XDG_RUNTIME_DIR:-/nonexistent}/lifeboat/jobs"',
     '"${HOME:-/nonexistent}/.local/state/lifeboat/jobs"',
 )
-_STOP_PATIENCE_SECONDS = 30  # more than the engine gives its own worker
+_STOP_PATIENCE_SECONDS = 30  # more than the engine gives its own worker to clean up
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RemoteJob:
         """Remove the result, which has been fetched."""
         return f"rm -f {shlex.quote(self.results_file)}"
 
-    def stop_command(self) -> str:
+    def stop_command(self, patience_seconds: int = _STOP_PATIENCE_SECONDS) -> str:
         """Ask the job to stop, wait until it has, kill what is left, and remove its files.
 
         `async_wrapper` puts the module and its children into one process group, whose leader shows
@@ -101,7 +101,7 @@ class RemoteJob:
         )
         end_group = (
             'if [ -n "$group" ]; then kill -s TERM -- -$group; n=0;'
-            f" while still_runs && [ $n -lt {_STOP_PATIENCE_SECONDS * 5} ]; do sleep 0.2; n=$((n + 1)); done;"
+            f" while still_runs && [ $n -lt {patience_seconds * 5} ]; do sleep 0.2; n=$((n + 1)); done;"
             " kill -s KILL -- -$group 2>/dev/null; fi"
         )
         parent, name = str(PurePosixPath(self.directory).parent), PurePosixPath(self.directory).name
@@ -121,8 +121,11 @@ class RemoteJob:
 
 
 def _is_result(text: str) -> bool:
-    """Whether `async_wrapper` has replaced its own note about the start by the module's result."""
+    """Whether `async_wrapper` has replaced its own note about the start by the module's result.
+
+    Either is one line; a login may have written others before it.
+    """
     try:
-        return "started" not in json.loads(text)
+        return "started" not in json.loads(text.strip().rpartition("\n")[2])
     except ValueError:
         return False

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What tests run against: real servers, the installed collection, and the certainty that nothing outlives a run.
 
-Tests get these by fixtures (tests/conftest.py); the names below are for their own helpers and for type annotations.
+Tests get these by fixtures (tests/integration/conftest.py); the names below are for helpers and type annotations.
 """
 
 from __future__ import annotations

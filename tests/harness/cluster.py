@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from .guard import end_processes_in, processes_in, wait_until
-from .machine import CommandFailed, server_user
+from .machine import CommandFailed, server_folder, server_user
 
 if TYPE_CHECKING:
     from .postgres import Postgres
@@ -50,12 +50,22 @@ class Cluster:
     PASSWORD. As a context manager it is started, and in the end removed.
     """
 
-    def __init__(self, postgres: Postgres, data_directory: Path, *, socket_dir: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        root: Path,
+        *,
+        data_directory: Path | None = None,
+        port: int | None = None,
+        socket_dir: Path | None = None,
+    ) -> None:
+        """*root* is a folder of the server's user for what is not given, and for the log."""
         self.postgres = postgres
-        self.data_directory = data_directory
-        self.socket_dir = socket_dir
+        self.root = root
+        self.data_directory = data_directory or root / "data"
         self.port = port or free_port()
-        self.log_file = data_directory.with_name("log")
+        self.socket_dir = socket_dir or server_folder(root / "s", mode=0o700)
+        self.log_file = root / "log"
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -68,10 +78,7 @@ class Cluster:
 
     def start(self, options: str = "") -> None:
         """Start the server and wait until it takes connections; *options* go to `postgres`."""
-        try:
-            self._control("start", "--log", self.log_file, "--options", options)
-        except CommandFailed as error:
-            raise CommandFailed(error.done, self.log_tail()) from None
+        self._control("start", "--log", self.log_file, "--options", options)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server and wait until it has."""
@@ -88,17 +95,20 @@ class Cluster:
         wait_until(lambda: self.sql("SELECT pg_conf_load_time()") > before, "the server had reloaded its configuration")
 
     def kill(self) -> None:
-        """Crash the server: SIGKILL, and wait until its children have gone and its process number is free: PostgreSQL
-        takes a dead postmaster that nobody has waited for yet for a live one."""
+        """Crash the server: SIGKILL, and wait until it and its children are gone, its process number included.
+
+        PostgreSQL takes a dead postmaster that its parent has not waited for yet for a live one.
+        """
         postmaster = self.pid
         os.kill(postmaster, signal.SIGKILL)
         entry = Path(f"/proc/{postmaster}")
         wait_until(lambda: not self.is_running() and not entry.exists(), "the killed server was gone")
 
     def remove(self) -> None:
-        """End the server, if it runs, and delete the cluster with all that lies beside its data directory."""
+        """End the server, if it runs, and delete its files."""
         end_processes_in(self.data_directory)
-        shutil.rmtree(self.data_directory.parent)
+        for folder in (self.data_directory, self.root):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def is_running(self) -> bool:
         """Whether any process of the server is alive."""
@@ -115,7 +125,12 @@ class Cluster:
         return "\n".join(log.splitlines()[-lines:])
 
     def _control(self, action: str, *arguments: str | Path) -> None:
-        self.postgres.run("pg_ctl", action, "--pgdata", self.data_directory, "--wait", "--timeout", "60", *arguments)
+        __tracebackhide__ = True
+        waiting = ("--wait", "--timeout", "60")
+        try:
+            self.postgres.run("pg_ctl", action, "--pgdata", self.data_directory, *waiting, *arguments)
+        except CommandFailed as error:
+            raise CommandFailed(error.done, self.log_tail()) from None
 
     # What is in it
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+READY = b"watching\n"
 GRACE_SECONDS = 10
 
 
@@ -80,8 +81,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     run = os.pidfd_open(os.getppid())
-    sys.stdout.write("watching\n")
-    sys.stdout.flush()
+    os.write(sys.stdout.fileno(), READY)
     select.select([run, sys.stdin], [], [])
     end_run(Path(sys.argv[1]))
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -56,6 +57,7 @@ def run(
 
     Raises CommandFailed when it ends with an error, unless *check* is false.
     """
+    __tracebackhide__ = True
     drop = user if user and user.pw_uid != os.geteuid() else None
     done = subprocess.run(
         list(command),
@@ -86,7 +88,7 @@ def server_folder(path: Path, mode: int = 0o755) -> Path:
     return path
 
 
-def cannot_be_had(reason: str) -> None:
+def cannot_be_had(reason: str) -> NoReturn:
     """Skip the test because a component is missing; with LIFEBOAT_SKIP_NOTHING=1, as in CI, fail it."""
     if os.environ.get("LIFEBOAT_SKIP_NOTHING") == "1":
         pytest.fail(f"{reason} (and LIFEBOAT_SKIP_NOTHING=1)", pytrace=False)

@@ -100,6 +100,7 @@ class Ansible:
         The inventory, as text in INI style, is by default HOST, which is this machine. *as_server_user*
         runs all of Ansible as the user who owns the servers' data directories.
         """
+        __tracebackhide__ = True
         folder = self._run_folder.folder("ansible") / str(next(self._numbers))
         if as_server_user:
             server_folder(folder)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from . import guard
 
-PARENT = Path("/tmp")  # short, because a socket's path has at most 107 characters; and open to the server's user
+PARENT = Path(
+    "/tmp"
+).resolve()  # short, because a socket's path has at most 107 characters; and open to the server's user
 PREFIX = "lb-"
 
 
@@ -44,7 +46,8 @@ class RunFolder:
             pass_fds=[lock],
         )
         assert self._guard.stdout is not None
-        self._guard.stdout.readline()
+        if self._guard.stdout.readline() != guard.READY:
+            raise RuntimeError("the guard of the test run did not start; its error is above")
 
     @property
     def guard_pid(self) -> int:

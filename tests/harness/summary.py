@@ -41,6 +41,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.option.collectonly:
+        return
     terminalreporter.ensure_newline()
     terminalreporter.section("what ran")
     for part in sorted(outcomes):

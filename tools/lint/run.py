@@ -26,7 +26,6 @@ from private_home import prepare_home
 
 TOOLS = Path(__file__).resolve().parents[1]
 AT_ONCE = 2  # beside the longest check, the others run one after another
-LINE = "{name:<14} {verdict:<6} {duration:>8}"
 
 
 def commands(work: Path, tree: Path) -> dict[str, list[str]]:
@@ -92,7 +91,7 @@ class Checks:
         """Run one check; say how it went and how long it took, and show what it printed if it failed."""
         passed_in = self._memory / name
         if passed_in.exists() and passed_in.read_text() == self._state:
-            print(LINE.format(name=name, verdict="ok", duration="as before"), flush=True)
+            _report(name, "ok", "as before")
             return True
         started = time.monotonic()
         done = subprocess.run(
@@ -106,13 +105,19 @@ class Checks:
             check=False,
         )
         duration = f"{time.monotonic() - started:.1f} s"
-        if done.returncode == 0:
-            passed_in.write_text(self._state)
-            print(LINE.format(name=name, verdict="ok", duration=duration), flush=True)
-            return True
-        report = (f"    {line}" for line in done.stdout.splitlines())
-        print(LINE.format(name=name, verdict="FAILED", duration=duration), *report, sep="\n", flush=True)
-        return False
+        if done.returncode:
+            _report(name, "FAILED", duration, done.stdout)
+            return False
+        passed_in.write_text(self._state)
+        _report(name, "ok", duration)
+        return True
+
+
+def _report(name: str, verdict: str, duration: str, output: str = "") -> None:
+    lines = [f"{name:<14} {verdict:<6} {duration:>9}", *(f"    {line}" for line in output.splitlines())]
+    # In one piece, because two checks may end at the same time.
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> int:

@@ -33,9 +33,8 @@ def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:
 
 def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> list[str]:
     """How the on-host command is told the same: by name where the file has it, else option by option."""
-    if params["config_file"]:
-        return ["--config", params["config_file"], "--cluster", cluster.name]
-    path = config.DEFAULT_PATH
-    if path.exists() and cluster.name in config.read(path).clusters:
-        return ["--cluster", cluster.name]
+    path = Path(params["config_file"] or config.DEFAULT_PATH)
+    if params["config_file"] or (path.exists() and cluster.name in config.read(path).clusters):
+        elsewhere = [] if path == config.DEFAULT_PATH else ["--config", str(path)]
+        return [*elsewhere, "--cluster", cluster.name]
     return ["--repository", repository.url, "--key-file", str(repository.key_file), "--stanza", cluster.stanza]

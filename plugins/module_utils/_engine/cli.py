@@ -98,9 +98,8 @@ def _backup(arguments: argparse.Namespace) -> int:
 
     from .as_owner import owner_for, run_job
     from .clock import SystemClock
-    from .jobs import backup
+    from .jobs import backup, summary
     from .ports import ProgressSink
-    from .report import summary
     from .report.terminal import TerminalSink
     from .report.wording import size_text
 
@@ -128,8 +127,7 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from .jobs import info
-    from .report import summary
+    from .jobs import info, summary
     from .report.wording import size_text
 
     cluster, repository = _specs(arguments)

@@ -50,7 +50,7 @@ class Settings:
     clusters: Mapping[str, Mapping[str, str]]
 
 
-def _error(path: Path, happened: str, remedy: str, code: str) -> PreconditionError:
+def _error(path: Path, happened: str, remedy: str, *, code: str) -> PreconditionError:
     return PreconditionError(f"reading {path}", happened, remedy, code=code)
 
 
@@ -61,13 +61,15 @@ def read(path: Path) -> Settings:
         with path.open(encoding="utf-8") as stream:
             parser.read_file(stream)
     except FileNotFoundError as exc:
-        raise _error(path, "it does not exist.", "Write it with the module lifeboat_agent.", "config_missing") from exc
+        raise _error(
+            path, "it does not exist.", "Write it with the module lifeboat_agent.", code="config_missing"
+        ) from exc
     except OSError as exc:
         raise _error(
-            path, f"{exc.strerror}.", "Let the data directory's owner read it.", "config_not_readable"
+            path, f"{exc.strerror}.", "Let the data directory's owner read it.", code="config_not_readable"
         ) from exc
     except (configparser.Error, UnicodeDecodeError) as exc:
-        raise _error(path, f"{' '.join(str(exc).split())}.", "Correct the file.", "config_invalid") from exc
+        raise _error(path, f"{' '.join(str(exc).split())}.", "Correct the file.", code="config_invalid") from exc
     sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}}
     allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS}
     for section in parser.sections():
@@ -77,7 +79,7 @@ def read(path: Path) -> Settings:
                 path,
                 f"the section [{section}] is unknown.",
                 "Sections are [repository NAME] and [cluster NAME].",
-                "config_invalid",
+                code="config_invalid",
             )
         values = dict(parser[section])
         unknown = sorted(set(values) - set(allowed[kind]))
@@ -86,7 +88,7 @@ def read(path: Path) -> Settings:
                 path,
                 f"[{section}] has the unknown setting {unknown[0]}.",
                 f"Known ones are: {', '.join(allowed[kind])}.",
-                "config_invalid",
+                code="config_invalid",
             )
         sections[kind][name.strip()] = values
     return Settings(sections["repository"], sections["cluster"])
@@ -100,7 +102,7 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
             path,
             f"there is no [cluster {name}] (there are: {known}).",
             "Correct the cluster's name, or describe it with the module lifeboat_agent.",
-            "cluster_unknown",
+            code="cluster_unknown",
         )
     merged = dict(settings.clusters[name])
     repository = merged.pop("repository", "")
@@ -109,12 +111,12 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
             path,
             f"[cluster {name}] names the repository {repository!r}, which has no section.",
             "Add [repository NAME] with url and key_file.",
-            "config_invalid",
+            code="config_invalid",
         )
     values = settings.repositories[repository]
     missing = [key for key in REPOSITORY_KEYS if key not in values]
     if missing:
-        raise _error(path, f"[repository {repository}] lacks {missing[0]}.", "Add it.", "config_invalid")
+        raise _error(path, f"[repository {repository}] lacks {missing[0]}.", "Add it.", code="config_invalid")
     merged.update(repository=values["url"], key_file=values["key_file"])
     return merged
 

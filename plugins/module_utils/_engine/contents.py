@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names every job, so that whoever imports this module gets the whole engine.
+"""Names every job and sink, so that whoever imports this module gets the whole engine.
 
 Ansible sends a module to a host with just what it reaches by import statements; the module that
 installs the on-host command reaches all of it here.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from . import agent_bundle, cli
 from .jobs import archive, backup, configure_archiving, create_repository, fetch, info, restore, verify
+from .report import job_file, tee
 
 __all__ = [
     "agent_bundle",
@@ -21,6 +22,8 @@ __all__ = [
     "create_repository",
     "fetch",
     "info",
+    "job_file",
     "restore",
+    "tee",
     "verify",
 ]

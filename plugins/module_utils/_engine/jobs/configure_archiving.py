@@ -44,7 +44,7 @@ class ArchivingRequest:
 
 @dataclass(frozen=True)
 class ArchivingResult:
-    """The settings before and after, and the proof."""
+    """The settings before and after, and the proof; in check mode, what would be."""
 
     changed: bool
     before: dict[str, str]
@@ -82,8 +82,16 @@ def run(
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         server = inspect(connection, request.cluster.data_directory)
         plan = _plan(request, stanza, server, connection)
+        may_restart = plan.restart and request.restart_allowed
         if check_mode:
-            return ArchivingResult(plan.changed, plan.before, plan.after, plan.restart, registered=plan.register)
+            return ArchivingResult(
+                plan.changed,
+                plan.before,
+                plan.after,
+                restart_required=plan.restart and not may_restart,
+                restarted=may_restart,
+                registered=plan.register,
+            )
         _require_working_agent(request, runner)
         if plan.register:
             stanza.register(server.system_identifier, server.major, server.wal_segment_bytes, clock)
@@ -93,9 +101,9 @@ def run(
             for name, value in changes.items():
                 connection.alter_system(name, value)
             connection.rows("reloading the configuration", "SELECT pg_reload_conf()")
-    if plan.restart and not request.restart_allowed:
+    if plan.restart and not may_restart:
         return ArchivingResult(True, plan.before, plan.after, restart_required=True, registered=plan.register)
-    if plan.restart:
+    if may_restart:
         sink.emit(PhaseStarted("restarting the server", str(server.data_directory)))
         service.restart(
             programs.find(server.major, request.cluster.bin_directory, server.data_directory),
@@ -106,7 +114,7 @@ def run(
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         segment = _prove(request, stanza, plan, connection, clock, sink)
     return ArchivingResult(
-        plan.changed, plan.before, plan.after, restarted=plan.restart, registered=plan.register, proven_segment=segment
+        plan.changed, plan.before, plan.after, restarted=may_restart, registered=plan.register, proven_segment=segment
     )
 
 

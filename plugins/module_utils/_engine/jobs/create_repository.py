@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..clock import Clock
 from ..errors import PreconditionError
@@ -23,6 +24,11 @@ class CreateResult:
     key_created: bool
     repository_id: str | None
     key_id: str | None
+
+
+def directory_of(spec: RepositorySpec) -> Path:
+    """The directory that a repository is in, or will be."""
+    return open_store(spec.url).root
 
 
 def run(spec: RepositorySpec, clock: Clock, *, create_key: bool, check_mode: bool = False) -> CreateResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,47 @@ from . import postmaster_pid
 CONNECT_TIMEOUT_SECONDS = 10
 Row = tuple[Any, ...]
 
-# What libpq or the server says -> our code and the remedy. libpq has no codes for these.
-_CONNECT_CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (
+
+@dataclass(frozen=True)
+class _Cause:
+    """A reason to be refused, known by what libpq or the server says: libpq has no codes for these."""
+
+    phrases: tuple[str, ...]
+    code: str
+    remedy: str
+
+
+_CONNECT_CAUSES = (
+    _Cause(
         (
             "password authentication failed",
             "no password supplied",
             "Peer authentication failed",
             "Ident authentication failed",
         ),
-        "authentication_failed",
-        "Check login_user and login_password, and the server's pg_hba.conf.",
+        code="authentication_failed",
+        remedy="Check login_user and login_password, and the server's pg_hba.conf.",
     ),
-    (("no pg_hba.conf entry",), "authentication_not_permitted", "Add a line for this user and address to pg_hba.conf."),
-    (
+    _Cause(
+        ("no pg_hba.conf entry",),
+        code="authentication_not_permitted",
+        remedy="Add a line for this user and address to pg_hba.conf.",
+    ),
+    _Cause(
         ("Connection refused", "No such file or directory", "could not connect", "timeout expired", "No route to host"),
-        "server_not_reachable",
-        "Start the server, or correct login_host, login_port or login_unix_socket.",
+        code="server_not_reachable",
+        remedy="Start the server, or correct login_host, login_port or login_unix_socket.",
     ),
-    (
+    _Cause(
         ("is starting up", "is shutting down", "recovery mode"),
-        "server_not_ready",
-        "Wait until the server is up, then run again.",
+        code="server_not_ready",
+        remedy="Wait until the server is up, then run again.",
     ),
-    (("role ", "database "), "role_or_database_missing", "Create it, or correct login_user or login_db."),
+    _Cause(
+        ("role ", "database "),
+        code="role_or_database_missing",
+        remedy="Create it, or correct login_user or login_db.",
+    ),
 )
 
 
@@ -76,9 +94,9 @@ def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[s
 
 def _connect_error(attempted: str, text: str) -> LifeboatError:
     text = " ".join(text.split())
-    for needles, code, remedy in _CONNECT_CAUSES:
-        if any(needle in text for needle in needles):
-            return PreconditionError(attempted, f"{text}.", remedy, code=code)
+    for cause in _CONNECT_CAUSES:
+        if any(phrase in text for phrase in cause.phrases):
+            return PreconditionError(attempted, f"{text}.", cause.remedy, code=cause.code)
     return PreconditionError(
         attempted, f"{text}.", "Check the login options and the server's log.", code="connection_failed"
     )

@@ -18,17 +18,21 @@ def before_start(programs: Programs, data_directory: Path, runner: ProcessRunner
         [programs.path("pg_verifybackup"), str(data_directory)],
         runner,
         "comparing the restored files with the manifest",
+        code="pg_verifybackup_failed",
     )
 
 
 def page_checksums(programs: Programs, data_directory: Path, runner: ProcessRunner) -> str:
     """pg_checksums reads every page of a cleanly stopped cluster."""
     return _judge(
-        [programs.path("pg_checksums"), "--check", "-D", str(data_directory)], runner, "checking page checksums"
+        [programs.path("pg_checksums"), "--check", "-D", str(data_directory)],
+        runner,
+        "checking page checksums",
+        code="pg_checksums_failed",
     )
 
 
-def _judge(argv: list[str], runner: ProcessRunner, attempted: str) -> str:
+def _judge(argv: list[str], runner: ProcessRunner, attempted: str, *, code: str) -> str:
     try:
         result = runner.run(argv, attempted=attempted)
     except ExternalToolError as exc:
@@ -36,6 +40,6 @@ def _judge(argv: list[str], runner: ProcessRunner, attempted: str) -> str:
             attempted,
             exc.happened,
             "Restore again; if it happens again, use another backup and verify the repository.",
-            code=f"{Path(argv[0]).name}_failed",
+            code=code,
         ) from exc
     return "; ".join(line.strip() for line in result.stdout.splitlines() if line.strip())

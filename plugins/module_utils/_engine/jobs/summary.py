@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..jobs.info import Info
 from ..postgres.wal_names import format_lsn
 from ..repository.manifest import Header
+from .info import Info
 
 
 def backup(header: Header) -> dict[str, Any]:
