@@ -26,10 +26,18 @@ options:
     choices: [physical]
     default: physical
   type:
-    description: How it is backed up. V(full) reads and stores everything.
+    description:
+      - How it is backed up. V(full) reads and stores everything and begins a new generation, which refers to nothing older.
+      - V(incremental) stores only the pages that have changed since the last backup. Restoring it reads every page once,
+        however many incremental backups there are.
+      - V(auto) is incremental until the generation is older than O(full_every).
     type: str
-    choices: [full]
-    default: full
+    choices: [auto, full, incremental]
+    default: auto
+  full_every:
+    description: After how many days V(type=auto) begins a new generation with a full backup.
+    type: float
+    default: 30
   max_age:
     description: Do nothing when a backup is at most this many hours old.
     type: float
@@ -100,7 +108,7 @@ backup:
       type: str
       sample: 20261121T014644Z-full-b0c0f1
     type:
-      description: V(full).
+      description: V(full) or V(incremental).
       type: str
     stanza:
       description: The cluster's name in the repository.
@@ -144,9 +152,19 @@ backup:
     data_checksums:
       description: Whether the cluster's pages carry checksums.
       type: bool
+    parent:
+      description: The backup an incremental one was compared with; empty for a full one.
+      type: str
+    generation:
+      description: The full backup that its generation began with.
+      type: str
     annotations:
       description: The texts kept with it.
       type: dict
+type:
+  description: What was made, or would be, or was found; V(full) or V(incremental).
+  returned: success
+  type: str
 damaged_pages:
   description: Where damaged pages were found.
   returned: success
@@ -171,7 +189,8 @@ def main() -> None:
         argument_spec={
             **arguments.SHARED,
             "kind": {"type": "str", "choices": ["physical"], "default": "physical"},
-            "type": {"type": "str", "choices": ["full"], "default": "full"},
+            "type": {"type": "str", "choices": ["auto", "full", "incremental"], "default": "auto"},
+            "full_every": {"type": "float", "default": 30},
             "max_age": {"type": "float"},
             "jobs": {"type": "int", "default": 2},
             "compression_level": {"type": "int", "default": 3},
@@ -188,6 +207,8 @@ def main() -> None:
         request = backup.BackupRequest(
             cluster,
             repository,
+            backup_type=params["type"],
+            full_every=timedelta(days=params["full_every"]),
             max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
             jobs=params["jobs"],
             compression_level=params["compression_level"],
@@ -201,6 +222,7 @@ def main() -> None:
             result = backup.run(request, SystemClock(), sink, check_mode=module.check_mode)
             return {
                 "changed": result.changed,
+                "type": result.backup_type,
                 "backup": summary.backup(result.backup) if result.backup else {},
                 "damaged_pages": result.damaged_pages,
             }

@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     backup = commands.add_parser("backup", parents=[common], help="make a physical backup", allow_abbrev=False)
+    backup.add_argument("--type", choices=("auto", "full", "incremental"), default="auto", help="what to make (auto)")
     backup.add_argument("--max-age", type=float, metavar="HOURS", help="do nothing if a backup is not older than this")
     backup.add_argument("--jobs", type=int, default=2, help="how many workers read and compress (2)")
     backup.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -107,6 +108,7 @@ def _backup(arguments: argparse.Namespace) -> int:
     request = backup.BackupRequest(
         cluster,
         repository,
+        backup_type=arguments.type,
         max_age=timedelta(hours=arguments.max_age) if arguments.max_age is not None else None,
         jobs=arguments.jobs,
     )

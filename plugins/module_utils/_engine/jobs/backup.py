@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,15 +23,21 @@ from ..postgres.server import Server, inspect
 from ..report.events import PhaseStarted, Warned
 from ..repository import manifest
 from ..repository.access import stanza_of
-from ..repository.packs import PackWriter
+from ..repository.digests import Digester
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
-from ..sources.cluster_reader import PageCheck, ReadResult, SourceFile, read_files
+from ..sources.cluster_reader import Findings, Reading, SourceFile, Worker, read_files
+from ..sources.entry_spool import EntrySpool
+from ..sources.page_check import PageCheck
+from ..sources.previous import Previous
+from ..sources.tally import ByteTally
 from ..specs import ClusterSpec, RepositorySpec
 from ..version import VERSION
+from .backup_packs import Packs
+from .backup_policy import Decision, decide
 from .wal_wait import wait_for_segments
 
-THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy")
+THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class BackupRequest:
 
     cluster: ClusterSpec
     repository: RepositorySpec
+    backup_type: str = "auto"
+    full_every: timedelta = timedelta(days=30)
     max_age: timedelta | None = None
     jobs: int = 2
     compression_level: int = 3
@@ -53,6 +62,7 @@ class BackupResult:
     """What was done, or (in check mode) would be."""
 
     changed: bool
+    backup_type: str
     backup: manifest.Header | None
     damaged_pages: list[str] = field(default_factory=list)
 
@@ -66,10 +76,14 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
         life = stanza.require_registered()
         stanza.require_same_cluster(life, server.system_identifier, server.major)
         require_source(server)
-        young = _young_enough(stanza, request.max_age, clock.now())
-        if young is not None or check_mode:
-            return BackupResult(changed=young is None, backup=young)
-        return _Backup(request, stanza, life, server, connection, clock, sink).make()
+        headers = stanza.headers()
+        young = _young_enough(headers, request.max_age, clock.now())
+        if young is not None:
+            return BackupResult(False, young.backup_type, young)
+        decision = decide(request.backup_type, request.full_every, headers, life, clock.now())
+        if check_mode:
+            return BackupResult(True, decision.backup_type, None)
+        return _Backup(request, decision, stanza, life, server, connection, clock, sink).make()
 
 
 def require_source(server: Server) -> None:
@@ -91,21 +105,19 @@ def require_source(server: Server) -> None:
         )
 
 
-def _young_enough(stanza: Stanza, max_age: timedelta | None, now: datetime) -> manifest.Header | None:
-    if max_age is None:
-        return None
-    headers = stanza.headers()
-    if headers and now - parse_utc(headers[-1].finished) <= max_age:
+def _young_enough(headers: list[manifest.Header], max_age: timedelta | None, now: datetime) -> manifest.Header | None:
+    if max_age is not None and headers and now - parse_utc(headers[-1].finished) <= max_age:
         return headers[-1]
     return None
 
 
 class _Backup:
-    """One full backup, from start to manifest."""
+    """One backup, from start to manifest."""
 
     def __init__(
         self,
         request: BackupRequest,
+        decision: Decision,
         stanza: Stanza,
         life: Incarnation,
         server: Server,
@@ -114,6 +126,7 @@ class _Backup:
         sink: ProgressSink,
     ) -> None:
         self._request = request
+        self._decision = decision
         self._stanza = stanza
         self._life = life
         self._server = server
@@ -121,73 +134,108 @@ class _Backup:
         self._clock = clock
         self._sink = sink
         self._started = clock.now()
-        self._id = f"{self._started:%Y%m%dT%H%M%SZ}-full-{secrets.token_hex(3)}"
+        self._id = f"{self._started:%Y%m%dT%H%M%SZ}-{decision.backup_type[:4]}-{secrets.token_hex(3)}"
+        self._generation = decision.parent.generation if decision.parent else self._id
+        self._tablespaces: dict[str, str] = {}
 
     def make(self) -> BackupResult:
         """Backup mode, files, control file, stop, WAL, manifest: in this order."""
-        repository = self._stanza.repository
-        writers = [
-            PackWriter(repository.store, repository.keys, self._pack_name, self._request.compression_level)
-            for _ in range(self._request.jobs)
-        ]
-        try:
-            self._sink.emit(PhaseStarted("starting backup mode", "waiting for a checkpoint"))
-            mode = BackupMode(self._connection, self._server.major)
-            start_lsn = mode.start(f"lifeboat {self._id}", fast=self._request.fast_checkpoint)
-            read = self._copy(start_lsn, writers)
-            control = control_file.read_bytes(self._server.data_directory)
-            self._sink.emit(PhaseStarted("stopping backup mode"))
-            stop = mode.stop()
-            (stop_time,) = self._connection.row("asking the server for its time", "SELECT clock_timestamp()")
-            self._wait_for_wal(stop)
-            header = self._header(read, control, stop, stop_time, sum(writer.stored_bytes for writer in writers))
-            self._sink.emit(PhaseStarted("publishing", self._id))
-            self._stanza.publish(header, self._lines(read.entries))
-        except BaseException:
-            for writer in writers:
-                writer.abort()
-            raise
-        return BackupResult(True, header, read.damaged)
+        with Packs(self._stanza, self._generation, self._request.compression_level, self._request.jobs) as packs:
+            with EntrySpool() as spool:
+                header, findings = self._copy_and_publish(packs, spool)
+            packs.keep()
+        if findings.missed:
+            raise IntegrityError(
+                f"comparing the full backup {self._id} with the one before",
+                f"{len(findings.missed)} files changed although their size and time did not,"
+                f" the first is {findings.missed[0]}.",
+                "This full backup is good. Do not trust the incremental ones before it, and find out what changes"
+                " files behind the server's back.",
+                code="unnoticed_changes",
+                files=findings.missed[:100],
+                backup=self._id,
+            )
+        return BackupResult(True, self._decision.backup_type, header, findings.damaged)
 
-    def _pack_name(self, pack_id: str) -> str:
-        return self._stanza.pack_name(self._id, pack_id)
+    def _copy_and_publish(self, packs: Packs, spool: EntrySpool) -> tuple[manifest.Header, Findings]:
+        self._sink.emit(PhaseStarted("starting backup mode", "waiting for a checkpoint"))
+        mode = BackupMode(self._connection, self._server.major)
+        start_lsn = mode.start(f"lifeboat {self._id}", fast=self._request.fast_checkpoint)
+        findings, raw_bytes = self._copy(start_lsn, packs, spool)
+        control = control_file.read_bytes(self._server.data_directory)
+        self._sink.emit(PhaseStarted("stopping backup mode"))
+        stop = mode.stop()
+        (stop_time,) = self._connection.row("asking the server for its time", "SELECT clock_timestamp()")
+        self._wait_for_wal(stop)
+        header = self._header(findings, raw_bytes + len(control), control, stop, stop_time, packs.stored_bytes)
+        self._sink.emit(PhaseStarted("publishing", self._id))
+        self._stanza.publish(header, spool.lines())
+        return header, findings
 
-    def _copy(self, start_lsn: int, writers: list[PackWriter]) -> ReadResult:
+    def _copy(self, start_lsn: int, packs: Packs, spool: EntrySpool) -> tuple[Findings, int]:
         directory = self._server.data_directory
-        config, left_out = config_files.outside(self._connection, self._server)
-        for path in left_out:
-            self._sink.emit(Warned(f"the configuration file {path} is not included: it is outside the others' folder"))
         total = sum(
             entry.size for entry in data_directory.scan(directory) if entry.kind is data_directory.EntryKind.FILE
         )
-        self._sink.emit(PhaseStarted("copying files", str(directory)))
-        self._directories: list[manifest.Entry] = []
-        self._tablespaces: dict[str, str] = {}
-        check = PageCheck(self._server.data_checksums, start_lsn)
-        sources = self._sources(directory, [SourceFile(c.path, c.name, "config") for c in config])
-        read = read_files(sources, writers, check, total, self._sink)
-        if read.damaged and self._request.fail_on_damaged_pages:
+        parent = f", changes since {self._decision.parent.backup_id}" if self._decision.parent else ""
+        self._sink.emit(PhaseStarted("copying files", f"{directory}{parent}"))
+        tally, findings = ByteTally(self._sink, total), Findings(spool, self._sink)
+        repository = self._stanza.repository
+        reading = Reading(
+            PageCheck(self._server.data_checksums, start_lsn),
+            Digester(repository.keys.digest_seed),
+            refers_to_previous=self._decision.parent is not None,
+        )
+        previous = self._decision.previous
+        generation = previous.generation if previous else self._generation
+        crew = [
+            Worker(*packs.writers(index), packs.map_reader(generation), reading, tally, findings)
+            for index in range(self._request.jobs)
+        ]
+        read_files(self._sources(directory, spool, tally, findings), crew)
+        if findings.damaged and self._request.fail_on_damaged_pages:
             raise IntegrityError(
-                "verifying page checksums while reading",
-                f"{len(read.damaged)} pages are damaged, the first in {read.damaged[0]}.",
+                "verifying pages while reading",
+                f"{len(findings.damaged)} pages are damaged, the first is {findings.damaged[0]}.",
                 "Restore the relation from an older backup; no backup was made because damaged pages are not allowed.",
                 code="pages_damaged",
-                pages=read.damaged[:100],
+                pages=findings.damaged[:100],
             )
-        return read
+        return findings, tally.done
 
-    def _sources(self, directory: Path, config: list[SourceFile]) -> Iterator[SourceFile]:
-        """What is to be read; directories and tablespaces are noted in passing."""
-        yield from config
+    def _sources(
+        self, directory: Path, spool: EntrySpool, tally: ByteTally, findings: Findings
+    ) -> Iterator[SourceFile]:
+        """What is to be read, numbered in the order of the manifest; what is not to be read is noted in passing."""
+        numbers = itertools.count()
+        config, left_out = config_files.outside(self._connection, self._server)
+        for path in left_out:
+            self._sink.emit(Warned(f"the configuration file {path} is not included: it is outside the others' folder"))
+        for file in config:
+            yield SourceFile(next(numbers), file.path, file.name, "config")
+        previous = Previous(self._stanza, self._decision.previous) if self._decision.previous else None
+        may_skip = previous is not None and self._times_can_be_trusted(previous.header)
         for entry in data_directory.scan(directory):
-            if entry.kind is data_directory.EntryKind.FILE:
-                yield SourceFile(directory / entry.path, entry.path)
-            elif entry.kind is data_directory.EntryKind.DIRECTORY:
-                self._directories.append(manifest.DirectoryEntry(entry.path, entry.mode))
+            number = next(numbers)
+            if entry.kind is data_directory.EntryKind.DIRECTORY:
+                spool.add(number, manifest.render_entry(manifest.DirectoryEntry(entry.path, entry.mode)))
+            elif entry.kind is data_directory.EntryKind.FILE:
+                known = previous.file(entry.path) if previous else None
+                same = may_skip and previous is not None and known is not None and previous.seems_same(entry, known)
+                if same and known is not None and self._decision.parent is not None:
+                    findings.finished(number, known)
+                    tally.add(entry.size)
+                    continue
+                yield SourceFile(number, directory / entry.path, entry.path, "data", known, same)
             elif entry.path.startswith(f"{data_directory.TABLESPACES}/"):
                 self._tablespaces[Path(entry.path).name] = entry.target or ""
             else:
                 self._sink.emit(Warned(f"the symbolic link {entry.path} is not included"))
+
+    def _times_can_be_trusted(self, previous: manifest.Header) -> bool:
+        """After a promotion or a restore, or when the clock went back, a file's time proves nothing."""
+        control = control_file.read(self._server.data_directory)
+        return control.timeline == previous.timeline and self._started > parse_utc(previous.finished)
 
     def _wait_for_wal(self, stop: BackupStop) -> None:
         segments = [
@@ -200,20 +248,21 @@ class _Backup:
         archive = WalArchive(self._stanza, self._life)
         wait_for_segments(archive, segments, self._connection, self._clock, self._request.archive_wait)
 
-    def _lines(self, entries: Iterable[manifest.Entry]) -> Iterator[bytes]:
-        for directory in self._directories:
-            yield manifest.render_entry(directory)
-        for entry in entries:
-            yield manifest.render_entry(entry)
-
     def _header(
-        self, read: ReadResult, control: bytes, stop: BackupStop, stop_time: datetime, stored_bytes: int
+        self,
+        findings: Findings,
+        raw_bytes: int,
+        control: bytes,
+        stop: BackupStop,
+        stop_time: datetime,
+        stored_bytes: int,
     ) -> manifest.Header:
         return manifest.Header(
             backup_id=self._id,
             stanza=self._stanza.name,
-            backup_type="full",
-            generation=self._id,
+            backup_type=self._decision.backup_type,
+            generation=self._generation,
+            parent=self._decision.parent.backup_id if self._decision.parent else None,
             incarnation=self._life.incarnation,
             system_identifier=self._server.system_identifier,
             server_version=self._server.version_num,
@@ -229,10 +278,10 @@ class _Backup:
             control_file=base64.b64encode(control).decode("ascii"),
             backup_label=stop.backup_label,
             tablespaces=self._tablespaces,
-            file_count=sum(isinstance(entry, manifest.FileEntry) for entry in read.entries) + 1,
-            raw_bytes=read.raw_bytes + len(control),
+            file_count=findings.files + 1,
+            raw_bytes=raw_bytes,
             stored_bytes=stored_bytes,
-            damaged_pages=len(read.damaged),
+            damaged_pages=len(findings.damaged),
             annotations=self._request.annotations,
             engine_version=VERSION,
         )

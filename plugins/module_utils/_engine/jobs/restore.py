@@ -25,7 +25,7 @@ from . import choose
 from .recovery import RecoveryPlan, fetch_program, instance_of, start_and_replay, write_directory
 from .restore_layout import map_tablespaces, require_free_directory, require_space
 
-THIRD_PARTY: tuple[str, ...] = ()
+THIRD_PARTY = ("xxhash",)
 
 
 def target(text: str | None) -> RecoveryTarget:

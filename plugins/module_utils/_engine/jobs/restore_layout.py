@@ -10,7 +10,6 @@ start in it, and the same restore can be run again into it. `pg_control` comes l
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import durable
+from ..checksums import file_checksum
 from ..clock import parse_utc
 from ..errors import PreconditionError
 from ..ports import ProgressSink
@@ -27,10 +27,10 @@ from ..postgres.control_file import CONTROL_FILE
 from ..postgres.data_directory import TABLESPACES, WAL_DIRECTORY
 from ..report.events import PhaseStarted
 from ..repository.manifest import DirectoryEntry, Header
-from ..repository.packs import PackReader
 from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
 from ..sources.cluster_writer import Destination, write_error, write_files
+from ..sources.file_reader import FileReader
 from .choose import missing_wal, needed_segments
 
 MARKER = "lifeboat-restore-unfinished.json"
@@ -146,6 +146,7 @@ class _Writer:
         self._root = layout.data_directory
         self._listed: list[pg_manifest.ManifestFile] = []
         self._touched: set[Path] = set()
+        self._config_came_from_elsewhere = False
 
     def prepare(self) -> None:
         """An empty directory with the marker in it; what an unfinished restore left is removed."""
@@ -161,15 +162,11 @@ class _Writer:
 
     def files(self) -> None:
         """Directories in passing, files in parallel."""
-        reader = [
-            PackReader(
-                self._stanza.repository.store,
-                self._stanza.repository.keys_of,
-                lambda pack_id: self._stanza.pack_name(self._header.generation, pack_id),
-            )
-            for _ in range(self._layout.jobs)
-        ]
-        write_files(self._destinations(), reader, self._header.raw_bytes, self._sink)
+        jobs = self._layout.jobs
+        readers = [FileReader(self._stanza, self._header.generation, jobs) for _ in range(jobs)]
+        written = write_files(self._destinations(), readers, self._header.raw_bytes, self._sink)
+        rewritten = {_AUTO_CONF, *((_MAIN_CONF,) if self._config_came_from_elsewhere else ())}
+        self._listed += [file for file in written if file.path not in rewritten]
 
     def _destinations(self) -> Iterator[Destination]:
         for entry in self._stanza.entries(self._header.backup_id):
@@ -180,8 +177,7 @@ class _Writer:
             self._touched.add(path.parent)
             if entry.area == "config":
                 durable.make_directories(path.parent, _DIRECTORY_MODE)
-            if entry.path != _AUTO_CONF and not (entry.area == "config" and entry.path == _MAIN_CONF):
-                self._list(entry.path, entry.size, entry.mtime_ns, entry.sha256)
+                self._config_came_from_elsewhere |= entry.path == _MAIN_CONF
             yield Destination(entry, path)
 
     def _path(self, relative: str) -> Path:
@@ -204,16 +200,17 @@ class _Writer:
             for oid, place in self._layout.tablespaces.items():
                 (path / oid).symlink_to(place)
 
-    def _list(self, path: str, size: int, mtime_ns: int, sha256: str) -> None:
-        self._listed.append(pg_manifest.ManifestFile(path, size, mtime_ns, "SHA256", sha256))
-
     def _own_file(self, name: str, content: bytes, mode: int = 0o600) -> None:
         durable.write_file(self._path(name), content, mode)
         self._list_own(name, content)
 
     def _list_own(self, name: str, content: bytes) -> None:
         stopped_ns = int(parse_utc(self._header.stop_time).timestamp()) * 10**9
-        self._list(name, len(content), stopped_ns, hashlib.sha256(content).hexdigest())
+        checksum = file_checksum()
+        checksum.update(content)
+        self._listed.append(
+            pg_manifest.ManifestFile(name, len(content), stopped_ns, checksum.algorithm, checksum.hexdigest())
+        )
 
     def wal(self, archive: WalArchive) -> None:
         """The WAL that makes the backup consistent, so that the directory is whole by itself."""

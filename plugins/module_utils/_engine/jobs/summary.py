@@ -18,6 +18,8 @@ def backup(header: Header) -> dict[str, Any]:
     return {
         "id": header.backup_id,
         "type": header.backup_type,
+        "parent": header.parent or "",
+        "generation": header.generation,
         "stanza": header.stanza,
         "started": header.started,
         "finished": header.finished,

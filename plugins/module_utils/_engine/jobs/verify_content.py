@@ -10,11 +10,10 @@ import threading
 from ..ports import ProgressSink
 from ..report.events import PhaseStarted
 from ..repository.manifest import FileEntry, Header
-from ..repository.packs import PackReader
 from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
 from ..sources import workers
-from ..sources.cluster_writer import FileReader
+from ..sources.file_reader import FileReader
 from ..sources.tally import ByteTally
 from .archive import check_wal_file
 from .checks import Check, attempt
@@ -45,12 +44,7 @@ def _files(stanza: Stanza, header: Header, jobs: int, sink: ProgressSink) -> Che
                 damaged.append(f"{entry.path}: {check.evidence}")
 
     def worker() -> workers.Worker[FileEntry]:
-        packs = PackReader(
-            stanza.repository.store,
-            stanza.repository.keys_of,
-            lambda pack_id: stanza.pack_name(header.generation, pack_id),
-        )
-        reader = FileReader(packs)
+        reader = FileReader(stanza, header.generation, jobs)
         return (lambda entry: read_with(reader, entry)), (lambda: None)
 
     files = (entry for entry in stanza.entries(header.backup_id) if isinstance(entry, FileEntry))

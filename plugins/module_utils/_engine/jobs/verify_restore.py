@@ -26,7 +26,7 @@ from .checks import Assertion, Check, attempt
 from .recovery import RecoveryPlan, instance_of, start_and_replay, write_directory
 from .restore import RestoreRequest, prepare
 
-THIRD_PARTY = ("psycopg", "psycopg.sql")
+THIRD_PARTY = ("psycopg", "psycopg.sql", "xxhash")
 
 
 @dataclass(frozen=True)

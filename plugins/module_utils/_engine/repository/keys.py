@@ -124,6 +124,11 @@ class EpochKeys:
         secret = self.data if role == "data" else self.metadata
         return hkdf_sha256(secret, salt, f"lifeboat/1/object/{identity}".encode())
 
+    @property
+    def digest_seed(self) -> int:
+        """The secret seed of the digests that recognise unchanged content; the same in every epoch."""
+        return int.from_bytes(hkdf_sha256(self.naming, b"lifeboat/1", b"digests")[:8], "big")
+
     def content_digest(self, data: bytes) -> str:
         """A keyed digest for names: equal content is recognised, but reveals nothing without the key."""
         return hmac.new(self.naming, data, hashlib.sha256).hexdigest()[:32]

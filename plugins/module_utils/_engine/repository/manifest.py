@@ -32,15 +32,25 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A regular file of the cluster. `area` is `data` or, for configuration kept elsewhere, `config`."""
+    """A regular file of the cluster. `area` is `data` or, for configuration kept elsewhere, `config`.
+
+    A large relation file has a block map, and its pages are where that says. Every other file has
+    its chunks here, and the digest of its content.
+    """
 
     path: str
     size: int
     mtime_ns: int
     mode: int
-    sha256: str
-    chunks: tuple[Chunk, ...]
     area: str = "data"
+    digest: str = ""
+    chunks: tuple[Chunk, ...] = ()
+    block_map: tuple[PlacedFrame, ...] = ()
+
+    def packs(self) -> list[str]:
+        """The packs that are named here, in order of their first use."""
+        placed = [chunk.placed for chunk in self.chunks] + list(self.block_map)
+        return list(dict.fromkeys(place.pack for place in placed))
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Header:
     stanza: str
     backup_type: str
     generation: str
+    parent: str | None
     incarnation: str
     system_identifier: int
     server_version: int
@@ -112,30 +123,20 @@ def render_entry(entry: Entry) -> bytes:
     """One line of the list."""
     if isinstance(entry, DirectoryEntry):
         return _line({"d": entry.path, "o": entry.mode})
-    packs = list(dict.fromkeys(chunk.placed.pack for chunk in entry.chunks))
-    chunks = [
-        [
-            packs.index(chunk.placed.pack),
-            chunk.placed.frame.number,
-            chunk.placed.frame.offset,
-            chunk.placed.frame.length,
-            chunk.start,
-            chunk.length,
-        ]
-        for chunk in entry.chunks
-    ]
-    return _line(
-        {
-            "f": entry.path,
-            "s": entry.size,
-            "m": entry.mtime_ns,
-            "o": entry.mode,
-            "h": entry.sha256,
-            "a": entry.area,
-            "p": packs,
-            "c": chunks,
-        }
-    )
+    packs = entry.packs()
+
+    def place(placed: PlacedFrame) -> list[int]:
+        return [packs.index(placed.pack), placed.frame.number, placed.frame.offset, placed.frame.length]
+
+    line: dict[str, Any] = {"f": entry.path, "s": entry.size, "m": entry.mtime_ns, "o": entry.mode, "p": packs}
+    if entry.area != "data":
+        line["a"] = entry.area
+    if entry.block_map:
+        line["b"] = [place(placed) for placed in entry.block_map]
+    else:
+        line["x"] = entry.digest
+        line["c"] = [[*place(chunk.placed), chunk.start, chunk.length] for chunk in entry.chunks]
+    return _line(line)
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -143,11 +144,21 @@ def parse_entry(line: bytes) -> Entry:
     data = json.loads(line)
     if "d" in data:
         return DirectoryEntry(data["d"], data["o"])
-    chunks = tuple(
-        Chunk(PlacedFrame(data["p"][pack], Frame(number, offset, length)), start, size)
-        for pack, number, offset, length, start, size in data["c"]
+    packs = data["p"]
+
+    def placed(pack: int, number: int, offset: int, length: int) -> PlacedFrame:
+        return PlacedFrame(packs[pack], Frame(number, offset, length))
+
+    return FileEntry(
+        path=data["f"],
+        size=data["s"],
+        mtime_ns=data["m"],
+        mode=data["o"],
+        area=data.get("a", "data"),
+        digest=data.get("x", ""),
+        chunks=tuple(Chunk(placed(*chunk[:4]), *chunk[4:]) for chunk in data.get("c", ())),
+        block_map=tuple(placed(*place) for place in data.get("b", ())),
     )
-    return FileEntry(data["f"], data["s"], data["m"], data["o"], data["h"], chunks, data["a"])
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

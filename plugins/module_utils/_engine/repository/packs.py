@@ -18,6 +18,7 @@ from .keys import EpochKeys
 from .sealed import HEADER_BYTES, Frame, Opener, Sealer
 
 PACK_BYTES = 64 << 20
+PACK_ID_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,19 @@ class PackWriter:
     """Appends frames for one worker, beginning a new pack whenever one is full.
 
     Not thread-safe on purpose: each worker has its own, so workers share nothing and never wait.
+    The ids of all packs of one backup begin with its `prefix`, so that those of a backup that was
+    never finished can be found.
     """
 
-    def __init__(self, store: Store, keys: EpochKeys, name_of: Callable[[str], str], level: int) -> None:
+    def __init__(
+        self, store: Store, keys: EpochKeys, role: str, name_of: Callable[[str], str], level: int, prefix: str = ""
+    ) -> None:
         self._store = store
         self._keys = keys
+        self._role = role
         self._name_of = name_of
         self._level = level
+        self._prefix = prefix
         self._pack: _OpenPack | None = None
         self.pack_ids: list[str] = []
         self.stored_bytes = 0
@@ -71,8 +78,8 @@ class PackWriter:
         return placed
 
     def _begin(self) -> _OpenPack:
-        pack_id = secrets.token_hex(16)
-        sealer = Sealer(self._keys, "data", pack_identity(pack_id), self._level)
+        pack_id = self._prefix + secrets.token_hex((PACK_ID_BYTES * 2 - len(self._prefix)) // 2)
+        sealer = Sealer(self._keys, self._role, pack_identity(pack_id), self._level)
         self._pack = _OpenPack(pack_id, self._store.writer(self._name_of(pack_id)), sealer)
         return self._pack
 
@@ -97,9 +104,12 @@ class PackWriter:
 class PackReader:
     """Reads frames of packs, keeping each pack's opened key. One per worker."""
 
-    def __init__(self, store: Store, keys_of: Callable[[int], EpochKeys], name_of: Callable[[str], str]) -> None:
+    def __init__(
+        self, store: Store, keys_of: Callable[[int], EpochKeys], role: str, name_of: Callable[[str], str]
+    ) -> None:
         self._store = store
         self._keys_of = keys_of
+        self._role = role
         self._name_of = name_of
         self._openers: dict[str, Opener] = {}
 
@@ -113,7 +123,7 @@ class PackReader:
         opener = self._openers.get(pack_id)
         if opener is None:
             header = self._store.get_range(name, 0, HEADER_BYTES)
-            opener = Opener(self._keys_of, "data", pack_identity(pack_id), header, (name, self._store.url))
+            opener = Opener(self._keys_of, self._role, pack_identity(pack_id), header, (name, self._store.url))
             self._openers[pack_id] = opener
         start = frames[0].offset
         window = self._store.get_range(name, start, frames[-1].offset + frames[-1].length - start)

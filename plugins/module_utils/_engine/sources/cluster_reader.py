@@ -3,106 +3,115 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading a running cluster's files into packs, in parallel.
 
-Each worker seals whole mebibytes of a file as frames of their own and bundles everything smaller
-- small files and the ends of large ones - into shared frames, so that a hundred thousand little
-relations do not make a hundred thousand frames.
+Large relation files are read page by page against their previous block map: only pages whose
+digest differs are stored. Everything else is stored whole when its content differs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import PreconditionError
 from ..ports import ProgressSink
 from ..postgres import data_directory, pages
-from ..postgres.wal_names import Lsn
 from ..report.events import Warned
-from ..repository.manifest import Chunk, Entry, FileEntry
-from ..repository.packs import PackWriter
+from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, merge, parse, render
+from ..repository.digests import Digester
+from ..repository.manifest import Chunk, FileEntry, render_entry
+from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
+from .entry_spool import EntrySpool
+from .frame_builder import FrameBuilder, Placed
+from .page_check import PageCheck
 from .tally import ByteTally
 
-_TORN_READ_ATTEMPTS = 5
-_TORN_READ_PAUSE = 0.02
+# A relation file of more pages than this gets a block map; smaller ones are stored whole.
+MAPPED_BYTES = 32 * pages.PAGE_BYTES
+_READ_BYTES = 4 * FRAME_RAW_BYTES
+# Maps that wait for their last pages to be sealed hold memory; at this much they wait no longer.
+_MAX_WAITING_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file to read: where it is now, and what it is called in the backup."""
+    """One file to read: its place in the manifest, where it is, and what it is called there.
 
+    `previous` is what the last backup has of it. `expected_same` says that by size and time it has
+    not changed: a full backup reads it all the same, and tells when that was wrong.
+    """
+
+    number: int
     path: Path
     name: str
     area: str = "data"
+    previous: FileEntry | None = None
+    expected_same: bool = False
 
 
 @dataclass(frozen=True)
-class PageCheck:
-    """Whether pages carry checksums, and from where on a bad page is no finding.
+class Reading:
+    """How to read: what workers share and only look at."""
 
-    A page changed since the backup's start may be read half written; replaying WAL writes it whole.
-    """
-
-    checksums: bool
-    start_lsn: Lsn
-
-
-@dataclass
-class _PendingFile:
-    """A file whose bytes partly wait in a bundle for their place."""
-
-    source: SourceFile
-    facts: os.stat_result
-    size: int = 0
-    sha256: str = ""
-    chunks: list[Chunk | None] = field(default_factory=list)
-
-    def entry(self) -> FileEntry | None:
-        """The finished entry, or None while something is missing."""
-        placed = [chunk for chunk in self.chunks if chunk is not None]
-        if not self.sha256 or len(placed) != len(self.chunks):
-            return None
-        mode = self.facts.st_mode & 0o777
-        return FileEntry(
-            self.source.name, self.size, self.facts.st_mtime_ns, mode, self.sha256, tuple(placed), self.source.area
-        )
+    check: PageCheck
+    digester: Digester
+    # A full backup refers to nothing older; an incremental takes over what has not changed.
+    refers_to_previous: bool
 
 
-class _Findings:
-    """What all workers together have produced; the only thing they share besides the byte count."""
+class Findings:
+    """What all workers together have produced."""
 
-    def __init__(self, sink: ProgressSink) -> None:
+    def __init__(self, spool: EntrySpool, sink: ProgressSink) -> None:
         self._lock = threading.Lock()
+        self._spool = spool
         self._sink = sink
-        self.entries: list[Entry] = []
+        self.files = 0
         self.damaged: list[str] = []
+        self.missed: list[str] = []
 
-    def finished(self, entry: FileEntry) -> None:
+    def finished(self, number: int, entry: FileEntry) -> None:
+        """A file's entry is complete; its frames become durable when the worker finishes its packs."""
+        self._spool.add(number, render_entry(entry))
         with self._lock:
-            self.entries.append(entry)
+            self.files += 1
 
-    def damage(self, path: str, block: int) -> None:
+    def damage(self, path: str, blocks: list[int]) -> None:
+        """Pages that stay bad."""
         with self._lock:
-            self.damaged.append(f"{path} block {block}")
-            self._sink.emit(Warned(f"damaged page: block {block} of {path}"))
+            for block in blocks:
+                self.damaged.append(f"{path} block {block}")
+                self._sink.emit(Warned(f"damaged page: block {block} of {path}"))
+
+    def missed_change(self, path: str) -> None:
+        """A file that skipping by size and time would have left out although its content changed."""
+        with self._lock:
+            self.missed.append(path)
 
 
-class _Worker:
+class Worker:
     """Reads files and seals their bytes into packs of its own."""
 
-    def __init__(self, packs: PackWriter, check: PageCheck, tally: ByteTally, findings: _Findings) -> None:
-        self._packs = packs
-        self._check = check
+    def __init__(
+        self,
+        data: PackWriter,
+        maps: PackWriter,
+        previous_maps: PackReader,
+        reading: Reading,
+        tally: ByteTally,
+        findings: Findings,
+    ) -> None:
+        self._frames = FrameBuilder(data)
+        self._maps = maps
+        self._previous_maps = previous_maps
+        self._reading = reading
         self._tally = tally
         self._findings = findings
-        self._bundle = bytearray()
-        self._bundled: list[tuple[_PendingFile, int, int, int]] = []  # file, chunk's index, start, length
+        self._waiting_bytes = 0
 
     def read(self, source: SourceFile) -> None:
         """One file; one that vanished since the scan is no error, its WAL says so too."""
@@ -118,99 +127,240 @@ class _Worker:
                 code="data_file_not_readable",
             ) from exc
         try:
-            self._read_open(_PendingFile(source, os.fstat(handle)), handle)
+            facts = os.fstat(handle)
+            relation = data_directory.relation_segment(source.name) if source.area == "data" else None
+            if relation is not None and facts.st_size > MAPPED_BYTES:
+                self._read_mapped(source, handle, facts, relation.first_block)
+            else:
+                self._read_whole(source, handle, facts, relation.first_block if relation else None)
         finally:
             os.close(handle)
 
-    def _read_open(self, pending: _PendingFile, handle: int) -> None:
-        relation = data_directory.relation_segment(pending.source.name)
-        digest = hashlib.sha256()
-        while pending.size < pending.facts.st_size:  # what grows after this moment is in the WAL
-            wanted = min(FRAME_RAW_BYTES, pending.facts.st_size - pending.size)
-            read = os.pread(handle, wanted, pending.size)
-            if not read:
-                break  # truncated meanwhile: replay truncates it again
-            piece = self._checked(pending, handle, read, relation.first_block) if relation else read
-            digest.update(piece)
-            pending.size += len(piece)
-            self._place(pending, piece)
-            self._tally.add(len(piece))
-        pending.sha256 = digest.hexdigest()
-        self._complete(pending)
-
-    def _place(self, pending: _PendingFile, piece: bytes | bytearray) -> None:
-        if len(piece) == FRAME_RAW_BYTES:
-            pending.chunks.append(Chunk(self._packs.append(piece), 0, len(piece)))
-            return
-        if len(self._bundle) + len(piece) > FRAME_RAW_BYTES:
-            self._seal_bundle()
-        self._bundled.append((pending, len(pending.chunks), len(self._bundle), len(piece)))
-        self._bundle += piece
-        pending.chunks.append(None)
-
-    def _seal_bundle(self) -> None:
-        placed = self._packs.append(bytes(self._bundle))
-        bundled, self._bundled = self._bundled, []
-        self._bundle.clear()
-        for pending, index, start, length in bundled:
-            pending.chunks[index] = Chunk(placed, start, length)
-            self._complete(pending)
-
-    def _complete(self, pending: _PendingFile) -> None:
-        entry = pending.entry()
-        if entry is not None:
-            self._findings.finished(entry)
-
     def finish(self) -> None:
-        """Seal what is left and make the last pack durable."""
-        if self._bundled:
-            self._seal_bundle()
-        self._packs.finish()
+        """Seal what is left and make the last packs durable."""
+        self._frames.finish()
+        self._maps.finish()
 
-    def _checked(self, pending: _PendingFile, handle: int, piece: bytes, relation_start: int) -> bytes | bytearray:
-        """The piece with torn pages read again; pages that stay wrong are reported."""
-        first_block = relation_start + pending.size // pages.PAGE_BYTES
-        suspects = self._suspects(piece, first_block)
-        if not suspects:
-            return piece
-        mended = bytearray(piece)
-        for _ in range(_TORN_READ_ATTEMPTS):
-            time.sleep(_TORN_READ_PAUSE)
-            for block in suspects:
-                start = (block - first_block) * pages.PAGE_BYTES
-                page = os.pread(handle, pages.PAGE_BYTES, pending.size + start)
-                if len(page) == pages.PAGE_BYTES:  # else truncated meanwhile
-                    mended[start : start + pages.PAGE_BYTES] = page
-            suspects = self._suspects(mended, first_block)
-            if not suspects:
-                return mended
-        for block in suspects:
-            self._findings.damage(pending.source.name, block)
-        return mended
+    # --- files stored whole
 
-    def _suspects(self, piece: bytes | bytearray, first_block: int) -> list[int]:
-        found = pages.bad_pages(piece, first_block, checksums=self._check.checksums)
-        return [page.block for page in found if page.lsn < self._check.start_lsn]
+    def _read_whole(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
+        digest = self._reading.digester.file()
+        pieces: list[bytes | bytearray] = []
+        whole = _WholeFile(self._findings, source)
+        previous = source.previous
+        # Content that is the same is not stored again; that can only be known before storing it
+        # where the file is small enough to be kept until its end.
+        keep = facts.st_size <= _READ_BYTES
+        size = 0
+        while size < facts.st_size:  # what grows after this moment is in the WAL
+            piece: bytes | bytearray = os.pread(handle, min(FRAME_RAW_BYTES, facts.st_size - size), size)
+            if not piece:
+                break  # truncated meanwhile: replay truncates it again
+            if relation_start is not None:
+                piece = self._settled(source, handle, bytes(piece), size, relation_start + size // pages.PAGE_BYTES)
+            digest.update(piece)
+            size += len(piece)
+            self._tally.add(len(piece))
+            if keep:
+                pieces.append(piece)
+            else:
+                self._frames.add(piece, whole.expect(len(piece)))
+        entry = FileEntry(source.name, size, facts.st_mtime_ns, facts.st_mode & 0o777, source.area, digest.hexdigest())
+        same = previous is not None and (previous.size, previous.digest) == (size, entry.digest)
+        if source.expected_same and not same and _still(handle, facts):
+            self._findings.missed_change(source.name)
+        if same and previous is not None and keep and self._reading.refers_to_previous:
+            self._findings.finished(source.number, replace(entry, chunks=previous.chunks))
+            return
+        for piece in pieces:
+            self._frames.add(piece, whole.expect(len(piece)))
+        whole.close(entry)
+
+    # --- files with a block map
+
+    def _read_mapped(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int) -> None:
+        previous = self._previous_map(source)
+        draft = _MapDraft(self, source, previous if self._reading.refers_to_previous else None)
+        known = previous.digests if previous and self._reading.refers_to_previous else b""
+        digests = bytearray()
+        size = 0
+        while size < facts.st_size:
+            data = os.pread(handle, min(_READ_BYTES, facts.st_size - size), size)
+            if not data:
+                break
+            first = size // pages.PAGE_BYTES
+            new = bytearray(self._reading.digester.pages(data))
+            for start, end in _differing(new, known[first * DIGEST_BYTES : first * DIGEST_BYTES + len(new)]):
+                piece = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
+                offset = size + start * pages.PAGE_BYTES
+                settled = self._settled(source, handle, piece, offset, relation_start + first + start)
+                if settled is not piece:
+                    new[start * DIGEST_BYTES : end * DIGEST_BYTES] = self._reading.digester.pages(settled)
+                draft.add(first + start, settled)
+            digests += new
+            size += len(data)
+            self._tally.add(len(data))
+        if source.expected_same and (previous is None or previous.digests != digests) and _still(handle, facts):
+            self._findings.missed_change(source.name)
+        entry = FileEntry(source.name, size, facts.st_mtime_ns, facts.st_mode & 0o777, source.area)
+        if not draft.close(entry, bytes(digests)):
+            self._waiting_bytes += len(digests)
+            if self._waiting_bytes > _MAX_WAITING_BYTES:
+                self._frames.flush()
+                self._waiting_bytes = 0
+
+    def _previous_map(self, source: SourceFile) -> BlockMap | None:
+        if source.previous is None or not source.previous.block_map:
+            return None
+        if not self._reading.refers_to_previous and not source.expected_same:
+            return None  # a full backup looks at it only to compare
+        return parse(b"".join(self._previous_maps.read(placed) for placed in source.previous.block_map))
+
+    def add_frame(self, piece: bytes | bytearray, placed: Placed) -> None:
+        """Store pages; `placed` is told where they are."""
+        self._frames.add(piece, placed)
+
+    def finish_map(self, source: SourceFile, entry: FileEntry, block_map: BlockMap, previous: BlockMap | None) -> None:
+        """All pages have their place: write the map, or refer to the previous one when nothing differs."""
+        if previous is not None and source.previous is not None and block_map == previous:
+            placed = source.previous.block_map
+        else:
+            text = render(block_map)
+            placed = tuple(
+                self._maps.append(text[start : start + FRAME_RAW_BYTES])
+                for start in range(0, len(text), FRAME_RAW_BYTES)
+            )
+        self._findings.finished(source.number, replace(entry, block_map=placed))
+
+    def _settled(
+        self, source: SourceFile, handle: int, piece: bytes, offset: int, first_block: int
+    ) -> bytes | bytearray:
+        settled, bad = self._reading.check.settled(handle, piece, offset, first_block)
+        if bad:
+            self._findings.damage(source.name, bad)
+        return settled
 
 
-@dataclass(frozen=True)
-class ReadResult:
-    """All files, placed in packs that are durable."""
+class _WholeFile:
+    """A file's chunks, some of which wait in a bundle for their place."""
 
-    entries: list[Entry]
-    raw_bytes: int
-    damaged: list[str]
+    def __init__(self, findings: Findings, source: SourceFile) -> None:
+        self._findings = findings
+        self._source = source
+        self._chunks: list[Chunk | None] = []
+        self._entry: FileEntry | None = None
+
+    def expect(self, length: int) -> Placed:
+        """A place for the next piece."""
+        index = len(self._chunks)
+        self._chunks.append(None)
+
+        def placed(frame: PlacedFrame, start: int) -> None:
+            self._chunks[index] = Chunk(frame, start, length)
+            self._complete()
+
+        return placed
+
+    def close(self, entry: FileEntry) -> None:
+        """No more pieces come."""
+        self._entry = entry
+        self._complete()
+
+    def _complete(self) -> None:
+        chunks = [chunk for chunk in self._chunks if chunk is not None]
+        if self._entry is not None and len(chunks) == len(self._chunks):
+            self._findings.finished(self._source.number, replace(self._entry, chunks=tuple(chunks)))
 
 
-def read_files(
-    files: Iterable[SourceFile],
-    pack_writers: list[PackWriter],
-    check: PageCheck,
-    total_bytes: int,
-    sink: ProgressSink,
-) -> ReadResult:
-    """Read every file with one worker per pack writer. On failure the caller aborts the writers."""
-    tally, findings = ByteTally(sink, total_bytes), _Findings(sink)
-    crew = [_Worker(packs, check, tally, findings) for packs in pack_writers]
+class _MapDraft:
+    """A block map in the making: changed pages are collected into frames, then placed."""
+
+    def __init__(self, worker: Worker, source: SourceFile, previous: BlockMap | None) -> None:
+        self._worker = worker
+        self._source = source
+        self._previous = previous
+        self._buffer = bytearray()
+        self._buffered: list[tuple[int, int]] = []  # first page, start in the buffer
+        self._runs: list[tuple[int, Run]] = []
+        self._open_frames = 0
+        self._entry: FileEntry | None = None
+        self._digests = b""
+
+    def add(self, first_page: int, data: bytes | bytearray) -> None:
+        """Changed pages in ascending order."""
+        start = 0
+        while start < len(data):
+            room = FRAME_RAW_BYTES - len(self._buffer)
+            part = data[start : start + room]
+            if self._buffer or len(part) < FRAME_RAW_BYTES:
+                self._buffered.append((first_page + start // pages.PAGE_BYTES, len(self._buffer)))
+                self._buffer += part
+                if len(self._buffer) == FRAME_RAW_BYTES:
+                    self._seal()
+            else:
+                self._store(part, [(first_page + start // pages.PAGE_BYTES, 0)])
+            start += len(part)
+
+    def _seal(self) -> None:
+        if self._buffered:
+            piece, buffered = bytes(self._buffer), self._buffered
+            self._buffer.clear()
+            self._buffered = []
+            self._store(piece, buffered)
+
+    def _store(self, piece: bytes | bytearray, parts: list[tuple[int, int]]) -> None:
+        self._open_frames += 1
+        ends = [start for _, start in parts[1:]] + [len(piece)]
+
+        def placed(frame: PlacedFrame, base: int) -> None:
+            for (page, start), end in zip(parts, ends):
+                count = -(-(end - start) // pages.PAGE_BYTES)
+                self._runs.append((page, Run(count, frame, base + start)))
+            self._open_frames -= 1
+            self._complete()
+
+        self._worker.add_frame(piece, placed)
+
+    def close(self, entry: FileEntry, digests: bytes) -> bool:
+        """No more pages come. False while the map waits for a bundle to be sealed."""
+        self._seal()
+        self._entry, self._digests = entry, digests
+        return self._complete()
+
+    def _complete(self) -> bool:
+        if self._entry is None or self._open_frames:
+            return False
+        self._runs.sort(key=lambda item: item[0])
+        block_map = merge(self._previous, self._runs, self._digests)
+        self._worker.finish_map(self._source, self._entry, block_map, self._previous)
+        return True
+
+
+def _differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
+    """Ranges of pages whose digests differ from the known ones; pages without a known one differ."""
+    count = len(new) // DIGEST_BYTES
+    if not known:
+        return [(0, count)]
+    if new == known:
+        return []
+    ranges: list[tuple[int, int]] = []
+    for page in range(count):
+        at = page * DIGEST_BYTES
+        if new[at : at + DIGEST_BYTES] == known[at : at + DIGEST_BYTES]:
+            continue
+        if ranges and ranges[-1][1] == page:
+            ranges[-1] = (ranges[-1][0], page + 1)
+        else:
+            ranges.append((page, page + 1))
+    return ranges
+
+
+def _still(handle: int, before: os.stat_result) -> bool:
+    """Whether the file was left alone while it was read."""
+    after = os.fstat(handle)
+    return (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+
+
+def read_files(files: Iterable[SourceFile], crew: list[Worker]) -> None:
+    """Read every file. On failure the caller aborts the pack writers."""
     workers.run(files, [(worker.read, worker.finish) for worker in crew])
-    return ReadResult(findings.entries, tally.done, findings.damaged)

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifest lines on their way from many workers into one order.
+
+The manifest lists files in the order in which a data directory is walked, so that the next backup
+can go through it and the directory side by side, without keeping either in memory. Workers finish
+in any order; lines wait in a temporary file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from array import array
+from collections.abc import Iterator
+
+
+class EntrySpool:
+    """Takes numbered lines, each number at most once, and gives them back by number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._file = tempfile.TemporaryFile(prefix="lifeboat-")
+        self._numbers, self._offsets, self._lengths = array("Q"), array("Q"), array("Q")
+        self._end = 0
+
+    def add(self, number: int, line: bytes) -> None:
+        """Keep a line."""
+        with self._lock:
+            self._file.write(line)
+            self._numbers.append(number)
+            self._offsets.append(self._end)
+            self._lengths.append(len(line))
+            self._end += len(line)
+
+    def lines(self) -> Iterator[bytes]:
+        """All lines by number. Nothing may be added any more."""
+        for index in sorted(range(len(self._numbers)), key=self._numbers.__getitem__):
+            self._file.seek(self._offsets[index])
+            yield self._file.read(self._lengths[index])
+
+    def __enter__(self) -> EntrySpool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the disk space back."""
+        self._file.close()
