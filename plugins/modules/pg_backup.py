@@ -27,9 +27,10 @@ options:
     default: physical
   type:
     description:
-      - How it is backed up. V(full) reads and stores everything and begins a new generation, which refers to nothing older.
-      - V(incremental) stores only the pages that have changed since the last backup. Restoring it reads every page once,
-        however many incremental backups there are.
+      - How it is backed up. V(full) reads and stores everything and begins a new generation, which refers to nothing
+        older.
+      - V(incremental) stores only the pages that have changed since the last backup. Restoring it reads every page
+        once, however many incremental backups there are.
       - V(auto) is incremental until the generation is older than O(full_every).
     type: str
     choices: [auto, full, incremental]

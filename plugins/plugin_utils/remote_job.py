@@ -72,7 +72,7 @@ class RemoteJob:
     @staticmethod
     def sighting(output: str) -> Sighting:
         """Understand what `look_command` printed. A terminal in between may have added carriage returns."""
-        result, alive, news, *_ = [*output.replace("\r", "").split(f"\n{_BORDER}\n"), "", ""]
+        result, alive, news, *_more = [*output.replace("\r", "").split(f"\n{_BORDER}\n"), "", ""]
         *whole_lines, _unfinished = news.split("\n")
         return Sighting(_is_result(result), alive == "alive", whole_lines)
 

@@ -31,11 +31,9 @@ class FileChecksum(Protocol):
 
     def update(self, data: Buffer) -> None:
         """Take the next bytes."""
-        ...
 
     def hexdigest(self) -> str:
         """What the manifest says."""
-        ...
 
 
 @cache

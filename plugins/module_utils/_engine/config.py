@@ -73,7 +73,7 @@ def read(path: Path) -> Settings:
     sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}}
     allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS}
     for section in parser.sections():
-        kind, _, name = section.partition(" ")
+        kind, _space, name = section.partition(" ")
         if kind not in sections or not name.strip():
             raise _error(
                 path,

@@ -20,7 +20,6 @@ class ProgressSink(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take one event; must not raise for reasons of its own."""
-        ...
 
 
 class ProcessRunner(Protocol):
@@ -39,4 +38,3 @@ class ProcessRunner(Protocol):
         attempted: str = "",
     ) -> Completed:
         """Run a program to its end."""
-        ...

@@ -32,7 +32,7 @@ class Packs:
                 self.prefix,
             )
 
-        self._writers = [(writer("data", level), writer("metadata", _MAP_LEVEL)) for _ in range(jobs)]
+        self._writers = [(writer("data", level), writer("metadata", _MAP_LEVEL)) for _number in range(jobs)]
         self._keep = False
 
     def writers(self, index: int) -> tuple[PackWriter, PackWriter]:

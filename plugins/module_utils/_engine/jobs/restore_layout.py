@@ -163,7 +163,7 @@ class _Writer:
     def files(self) -> None:
         """Directories in passing, files in parallel."""
         jobs = self._layout.jobs
-        readers = [FileReader(self._stanza, self._header.generation, jobs) for _ in range(jobs)]
+        readers = [FileReader(self._stanza, self._header.generation, jobs) for _number in range(jobs)]
         written = write_files(self._destinations(), readers, self._header.raw_bytes, self._sink)
         rewritten = {_AUTO_CONF, *((_MAIN_CONF,) if self._config_came_from_elsewhere else ())}
         self._listed += [file for file in written if file.path not in rewritten]

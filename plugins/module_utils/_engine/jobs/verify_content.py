@@ -51,7 +51,7 @@ def _files(stanza: Stanza, header: Header, jobs: int, sink: ProgressSink) -> Che
     name = f"files of {header.backup_id}"
 
     def read_all() -> str:
-        workers.run(files, [worker() for _ in range(jobs)])
+        workers.run(files, [worker() for _number in range(jobs)])
         return f"{header.file_count} files with {tally.done} bytes authenticated and compared"
 
     result = attempt(name, read_all)  # fails itself when the list of files cannot be read

@@ -61,7 +61,7 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
     timer = PhaseTimer(sink, clock)
     decided, began = clock.now(), clock.monotonic()
     with scratch_place(request.scratch_parent) as place:
-        plan, _ = prepare(
+        plan, _gaps = prepare(
             replace(request.restore, data_directory=place.data_directory, tablespace_root=place.tablespaces),
             clock,
             timer,

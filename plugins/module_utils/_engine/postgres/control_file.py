@@ -224,7 +224,7 @@ def _crc32c_table() -> tuple[int, ...]:
     """For each byte, eight steps of division by Castagnoli's polynomial, bits reversed."""
     table = []
     for value in range(256):
-        for _ in range(8):
+        for _number in range(8):
             value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
         table.append(value)
     return tuple(table)

@@ -125,7 +125,7 @@ class RelationSegment:
 
 def relation_segment(path: str) -> RelationSegment | None:
     """What a path below the data directory holds of a relation; None for every other file."""
-    directory, _, name = path.rpartition("/")
+    directory, _slash, name = path.rpartition("/")
     file = _RELATION_FILE.fullmatch(name)
     if file is None:
         return None

@@ -36,5 +36,5 @@ class PhaseTimer:
 
     def times(self) -> list[PhaseTime]:
         """Each phase until the next one began; the last until now."""
-        ends = [began for _, began in self._began[1:]] + [self._clock.monotonic()]
+        ends = [began for _phase, began in self._began[1:]] + [self._clock.monotonic()]
         return [PhaseTime(name, round(end - began, 3)) for (name, began), end in zip(self._began, ends)]

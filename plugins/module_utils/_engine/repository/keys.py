@@ -136,7 +136,7 @@ class EpochKeys:
 
 def new_epoch(epoch: int) -> EpochKeys:
     """Draw the keys of a new epoch."""
-    return EpochKeys(epoch, *(secrets.token_bytes(KEY_BYTES) for _ in ROLES))
+    return EpochKeys(epoch, *(secrets.token_bytes(KEY_BYTES) for _role in ROLES))
 
 
 def _wrap_context(repository_id: str, epoch: int, role: str) -> bytes:

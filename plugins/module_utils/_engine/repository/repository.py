@@ -87,7 +87,7 @@ class Repository:
     def put_document(self, name: str, identity: str, document: dict[str, Any], *, if_absent: bool = False) -> bool:
         """Seal a small JSON document as metadata."""
         sealer = Sealer(self.keys, "metadata", identity, METADATA_LEVEL)
-        _, frame = sealer.seal(json.dumps(document, sort_keys=True).encode(), last=True)
+        _number, frame = sealer.seal(json.dumps(document, sort_keys=True).encode(), last=True)
         return self.store.put(name, sealer.header + frame, if_absent=if_absent)
 
     def get_document(self, name: str, identity: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Opener:
     def length(self, prefix: bytes) -> int:
         """How many bytes follow a frame's prefix."""
         try:
-            _, length = _FRAME.unpack(prefix)
+            _flags, length = _FRAME.unpack(prefix)
         except struct.error as exc:
             raise damaged(self._name, self._url, "it ends in the middle of a frame.") from exc
         if not TAG_BYTES <= length <= _MAX_SEALED_BYTES:

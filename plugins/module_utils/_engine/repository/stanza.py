@@ -18,6 +18,7 @@ from ..clock import Clock, utc_text
 from ..errors import IntegrityError, PreconditionError
 from . import layout, manifest
 from .repository import Repository
+from .sealed import damaged
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ class Stanza:
 
     def header(self, backup_id: str) -> manifest.Header:
         """A backup's summary; reads the first frame of its manifest only."""
-        pieces = self._manifest_pieces(backup_id)
-        return manifest.parse_header(next(manifest.lines(pieces)))
+        for line in manifest.lines(self._manifest_pieces(backup_id)):
+            return manifest.parse_header(line)
+        raise damaged(layout.manifest(self.name, backup_id), self.repository.store.url, "it is empty.")
 
     def headers(self) -> list[manifest.Header]:
         """All backups' summaries, oldest first. One that expires meanwhile is left out."""
@@ -132,10 +134,9 @@ class Stanza:
 
     def entries(self, backup_id: str) -> Iterator[manifest.Entry]:
         """A backup's directories and files, streamed."""
-        lines = manifest.lines(self._manifest_pieces(backup_id))
-        next(lines)  # the header
-        for line in lines:
-            yield manifest.parse_entry(line)
+        for number, line in enumerate(manifest.lines(self._manifest_pieces(backup_id))):
+            if number > 0:  # the first is the header
+                yield manifest.parse_entry(line)
 
     def publish(self, header: manifest.Header, lines: Iterable[bytes]) -> None:
         """Write a backup's manifest: the moment it becomes visible (I1)."""

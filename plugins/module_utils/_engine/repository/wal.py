@@ -97,7 +97,7 @@ class WalArchive:
 
     def _stored(self, prefix: str) -> Iterator[ArchivedFile]:
         for info in self._repository.store.list(prefix):
-            file_name, _, digest = info.name.rpartition("/")[2].rpartition("-")
+            file_name, _dash, digest = info.name.rpartition("/")[2].rpartition("-")
             yield ArchivedFile(file_name, digest, info.name, info.size)
 
     def _identity(self, file_name: str) -> str:

@@ -310,7 +310,7 @@ class _MapDraft:
 
     def _store(self, piece: bytes | bytearray, parts: list[tuple[int, int]]) -> None:
         self._open_frames += 1
-        ends = [start for _, start in parts[1:]] + [len(piece)]
+        ends = [start for _page, start in parts[1:]] + [len(piece)]
 
         def placed(frame: PlacedFrame, base: int) -> None:
             for (page, start), end in zip(parts, ends):

@@ -119,7 +119,7 @@ class _FrameOrder:
         unique = {(placed.pack, placed.frame.offset): placed for placed in frames}
         self._keys = sorted(unique)
         self._frames = [unique[key] for key in self._keys]
-        self.packs = len({pack for pack, _ in self._keys})
+        self.packs = len({pack for pack, _offset in self._keys})
 
     def run_from(self, placed: PlacedFrame, count: int) -> list[PlacedFrame]:
         """This frame and the needed ones that lie directly behind it, at most `count`."""

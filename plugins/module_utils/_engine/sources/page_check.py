@@ -40,7 +40,7 @@ class PageCheck:
         if not suspects:
             return data, []
         mended = bytearray(data)
-        for _ in range(_ATTEMPTS):
+        for _number in range(_ATTEMPTS):
             time.sleep(_PAUSE)
             for block in suspects:
                 start = (block - first_block) * pages.PAGE_BYTES

@@ -66,7 +66,7 @@ def run(items: Iterable[Item], workers: Sequence[Worker[Item]]) -> None:
         crew.failed.set()
         raise
     finally:
-        for _ in threads:
+        for _thread in threads:
             crew.put(None)
         if crew.failed.is_set():  # the queue may be full of items nobody wants: empty it for the end marks
             _drain(crew, len(threads))
@@ -80,5 +80,5 @@ def _drain(crew: _Crew[Item], threads: int) -> None:
     with crew.items.mutex:
         crew.items.queue.clear()
         crew.items.not_full.notify_all()
-    for _ in range(threads):
+    for _number in range(threads):
         crew.items.put(None)

@@ -26,15 +26,12 @@ class ObjectWriter(Protocol):
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
-        ...
 
     def commit(self) -> None:
         """Make the object durable and visible; returns only when both hold."""
-        ...
 
     def abort(self) -> None:
         """Forget everything written. Harmless after `commit`."""
-        ...
 
     def __enter__(self) -> ObjectWriter: ...
 
@@ -42,7 +39,6 @@ class ObjectWriter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Abort unless committed."""
-        ...
 
 
 class Store(Protocol):
@@ -52,31 +48,24 @@ class Store(Protocol):
 
     def writer(self, name: str) -> ObjectWriter:
         """Begin to write an object; an existing one of this name is replaced at commit."""
-        ...
 
     def put(self, name: str, data: bytes, *, if_absent: bool = False) -> bool:
         """Write a small object. With `if_absent` return False if the name is taken already."""
-        ...
 
     def get(self, name: str) -> bytes:
         """The whole object. A missing one is an IntegrityError with code `object_missing`."""
-        ...
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset`; fewer is an IntegrityError (`object_truncated`)."""
-        ...
 
     def size(self, name: str) -> int | None:
         """The object's size, or None when it does not exist."""
-        ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose name starts with the string `prefix`, sorted by name."""
-        ...
 
     def delete(self, name: str) -> None:
         """Remove an object; a missing one is no error."""
-        ...
 
 
 def missing(name: str, url: str) -> IntegrityError:

@@ -205,7 +205,7 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects by name prefix, sorted; temporary files are left out."""
-        folder, _, start = prefix.rpartition("/")
+        folder, _slash, start = prefix.rpartition("/")
         directory = self._path(folder) if folder else self.root
         yield from self._walk(directory, f"{folder}/" if folder else "", start)
 
