@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from .guard import end_processes_in, processes_in, wait_until
-from .machine import CommandFailed, server_folder, server_user
+from .machine import CommandFailed, server_user
 
 if TYPE_CHECKING:
     from .postgres import Postgres
@@ -53,19 +53,19 @@ class Cluster:
     def __init__(
         self,
         postgres: Postgres,
-        root: Path,
+        data_directory: Path,
         *,
-        data_directory: Path | None = None,
+        socket_dir: Path,
         port: int | None = None,
-        socket_dir: Path | None = None,
+        root: Path | None = None,
     ) -> None:
-        """*root* is a folder of the server's user for what is not given, and for the log."""
+        """*root* is a folder of the server's user that goes with the cluster, by default the one above its data."""
         self.postgres = postgres
-        self.root = root
-        self.data_directory = data_directory or root / "data"
+        self.data_directory = data_directory
+        self.socket_dir = socket_dir
         self.port = port or free_port()
-        self.socket_dir = socket_dir or server_folder(root / "s", mode=0o700)
-        self.log_file = root / "log"
+        self.root = root or data_directory.parent
+        self.log_file = self.root / "log"
 
     def __enter__(self) -> Cluster:
         self.start()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from .run_folder import RunFolder
 HOST = "testhost"
 NAMESPACE = "lifeboat.postgresql."
 CALLBACKS = Path(__file__).parent / "callback_plugins"
+
+_numbers = itertools.count(1)  # of the runs of ansible-playbook
 
 
 def install_collection(run_folder: RunFolder) -> Path:
@@ -78,10 +79,7 @@ class Ansible:
 
     def __init__(self, run_folder: RunFolder, collections: Path) -> None:
         self.collections = collections
-        # A checkout below /root can be read by root only.
-        self._callbacks = shutil.copytree(CALLBACKS, run_folder.path / CALLBACKS.name)
         self._run_folder = run_folder
-        self._numbers = itertools.count(1)
 
     def playbook(
         self,
@@ -101,7 +99,7 @@ class Ansible:
         runs all of Ansible as the user who owns the servers' data directories.
         """
         __tracebackhide__ = True
-        folder = self._run_folder.folder("ansible") / str(next(self._numbers))
+        folder = self._run_folder.folder("ansible") / str(next(_numbers))
         if as_server_user:
             server_folder(folder)
         else:
@@ -142,7 +140,7 @@ class Ansible:
 
     def _environment(self, folder: Path) -> dict[str, str]:
         return {
-            "ANSIBLE_CALLBACK_PLUGINS": str(self._callbacks),
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),

@@ -147,6 +147,12 @@ def assert_refused(code: str, result: Result) -> Result:
     return result
 
 
+def start_and_recover(cluster: Cluster) -> None:
+    """Start a restored directory and wait until its recovery is over; hot standby connections come earlier."""
+    cluster.start()
+    wait_until(lambda: cluster.sql("SELECT pg_is_in_recovery()") == [(False,)], "the recovery had ended")
+
+
 def tree(*roots: Path) -> dict[str, tuple[int, str]]:
     """Everything below these directories, or that they do not exist: mode, and content or target."""
     found = {}

@@ -52,6 +52,9 @@ def test_without_permission_to_restart_it_says_that_one_is_needed(bare_site: Sit
     assert predicted["diff"] == made["diff"]
     assert site.cluster.sql(started) == before
     assert archiving(site)["archive_mode"] == "off"
+    before_backup = tree(site.repository)
+    site.refused("archiving_off", "pg_backup")
+    assert tree(site.repository) == before_backup
 
     site.cluster.restart()
     (proof,) = site.play(task("pitr_configure"))

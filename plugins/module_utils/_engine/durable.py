@@ -34,6 +34,7 @@ def make_directories(path: Path, mode: int) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):  # somebody else was faster: as good
             directory.mkdir(mode=mode)
+            directory.chmod(mode)  # the umask must not decide who can use a program or a configuration
         fsync_directory(directory.parent)
 
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
+import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import IntegrityError
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.base import ObjectInfo, Store
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 from fakes import MemoryStore
@@ -35,9 +36,8 @@ def test_what_was_put_is_there(store: Store, data: bytes) -> None:
 def test_an_object_that_is_missing_is_named(store: Store) -> None:
     assert store.size("nowhere") is None
     for read in (lambda: store.get("nowhere"), lambda: store.get_range("nowhere", 0, 1)):
-        with pytest.raises(IntegrityError) as failure:
+        with expect.failure("object_missing") as failure:
             read()
-        assert failure.value.code == "object_missing"
         assert failure.value.details["object"] == "nowhere"
 
 
@@ -51,9 +51,8 @@ def test_a_range_is_exactly_what_was_asked_for(store: Store) -> None:
 @pytest.mark.parametrize(("offset", "length"), [(7, 4), (10, 1), (99, 1)])
 def test_a_range_beyond_the_end_is_an_error(store: Store, offset: int, length: int) -> None:
     store.put("name", b"0123456789")
-    with pytest.raises(IntegrityError) as failure:
+    with expect.failure("object_truncated") as failure:
         store.get_range("name", offset, length)
-    assert failure.value.code == "object_truncated"
     assert failure.value.details["object"] == "name"
 
 
@@ -99,13 +98,12 @@ def test_an_object_is_visible_only_when_committed(store: Store) -> None:
 
 @pytest.mark.parametrize("way", ["abort", "leave", "fail"])
 def test_what_is_not_committed_leaves_nothing(store: Store, way: str) -> None:
-    with pytest.raises(ZeroDivisionError) if way == "fail" else store.writer("other"):
-        with store.writer("name") as writer:
-            writer.write(b"bytes")
-            if way == "abort":
-                writer.abort()
-            if way == "fail":
-                raise ZeroDivisionError
+    with contextlib.suppress(ZeroDivisionError), store.writer("name") as writer:
+        writer.write(b"bytes")
+        if way == "abort":
+            writer.abort()
+        if way == "fail":
+            raise ZeroDivisionError
     assert names(store) == []
 
 

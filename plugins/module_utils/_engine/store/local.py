@@ -140,7 +140,7 @@ class LocalStore:
 
     def _path(self, name: str) -> Path:
         parts = name.split("/")
-        if any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+        if any(not part or part.startswith(".") for part in parts):
             raise PreconditionError(
                 f"naming an object of {self.url}",
                 f"{name!r} is not a valid object name.",
@@ -182,7 +182,7 @@ class LocalStore:
         if len(data) != length:
             raise IntegrityError(
                 f"reading {length} bytes at {offset} of {name} in {self.url}",
-                f"the object ends after {offset + len(data)} bytes.",
+                f"the object has only {self.size(name)} bytes.",
                 "It was truncated; restore this object from another copy of the repository.",
                 code="object_truncated",
                 object=name,
@@ -217,7 +217,7 @@ class LocalStore:
                     # "a/b" sorts after "a-b" as whole names do, so compare directories with their slash
                     key=lambda item: item[0] + "/" if item[1] else item[0],
                 )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as exc:
             raise _storage_error(f"listing {base or 'the root'} of {self.url}", exc) from exc

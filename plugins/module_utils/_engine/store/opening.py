@@ -22,8 +22,8 @@ def open_store(url: str) -> LocalStore:
             "Give an absolute path such as /srv/lifeboat.",
             code="repository_scheme_unsupported",
         )
-    path = Path(parts.path)
-    if not path.is_absolute() or parts.netloc:
+    path = Path(url.removeprefix("file://"))  # and not parts.path: a path may hold # and ?
+    if not path.is_absolute():
         raise PreconditionError(
             f"opening the repository {url!r}",
             "it is not an absolute path.",

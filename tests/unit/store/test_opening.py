@@ -1,0 +1,39 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A repository's URL leads to the place it names, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import expect
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.opening import open_store
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("/srv/lifeboat", "/srv/lifeboat"),
+        ("/srv/lifeboat/", "/srv/lifeboat"),
+        ("file:///srv/lifeboat", "/srv/lifeboat"),
+        ("/srv/disk#2/what?/100%", "/srv/disk#2/what?/100%"),
+        ("/srv/a:b", "/srv/a:b"),
+    ],
+)
+def test_a_path_is_taken_as_it_is(url: str, path: str) -> None:
+    assert open_store(url).root == Path(path)
+
+
+@pytest.mark.parametrize("url", ["srv/lifeboat", "", "./x", "~/backups", "file://host/srv", "file:relative"])
+def test_what_is_no_absolute_path_is_refused(url: str) -> None:
+    with expect.failure("repository_path_relative"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/prefix", "azure://secret@x", "ftp://u:secret@h/"])
+def test_an_unknown_scheme_is_refused_without_giving_secrets_away(url: str) -> None:
+    with expect.failure("repository_scheme_unsupported") as failure:
+        open_store(url)
+    assert "secret" not in failure.value.message
