@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from ..clock import Clock, parse_utc, utc_text
 from ..errors import IntegrityError, PreconditionError, UnsupportedError
@@ -26,15 +23,17 @@ from ..repository.access import stanza_of
 from ..repository.digests import Digester
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
-from ..sources.cluster_reader import Findings, Reading, SourceFile, Worker, read_files
+from ..sources.cluster_reader import Findings, Reading, Worker, read_files
 from ..sources.entry_spool import EntrySpool
 from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..specs import ClusterSpec, RepositorySpec
 from ..version import VERSION
-from .backup_packs import Packs
+from .backup_claim import Claim
+from .backup_packs import Packs, new_prefix
 from .backup_policy import Decision, decide
+from .backup_walk import Walk
 from .wal_wait import wait_for_segments
 
 THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
@@ -55,6 +54,8 @@ class BackupRequest:
     archive_wait: float = 60.0
     fail_on_damaged_pages: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
+    # After how many bytes a worker notes what it has finished, for a later backup to go on from.
+    journal_every: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,15 @@ def _young_enough(headers: list[manifest.Header], max_age: timedelta | None, now
     return None
 
 
+@dataclass(frozen=True)
+class _Copied:
+    """What copying the files has given."""
+
+    findings: Findings
+    raw_bytes: int
+    tablespaces: dict[str, str]
+
+
 class _Backup:
     """One backup, from start to manifest."""
 
@@ -135,14 +145,14 @@ class _Backup:
         self._sink = sink
         self._started = clock.now()
         self._id = f"{self._started:%Y%m%dT%H%M%SZ}-{decision.backup_type[:4]}-{secrets.token_hex(3)}"
-        self._generation = decision.parent.generation if decision.parent else self._id
-        self._tablespaces: dict[str, str] = {}
 
     def make(self) -> BackupResult:
         """Backup mode, files, control file, stop, WAL, manifest: in this order."""
-        with Packs(self._stanza, self._generation, self._request.compression_level, self._request.jobs) as packs:
-            with EntrySpool() as spool:
-                header, findings = self._copy_and_publish(packs, spool)
+        request, prefix = self._request, new_prefix()
+        claim = Claim(self._stanza, self._life, self._decision, self._id, prefix, self._clock)
+        packs = Packs(self._stanza, claim.generation, prefix, request.compression_level, request.jobs)
+        with claim, packs, EntrySpool() as spool:
+            header, findings = self._copy_and_publish(claim, packs, spool)
             packs.keep()
         if findings.missed:
             raise IntegrityError(
@@ -157,43 +167,59 @@ class _Backup:
             )
         return BackupResult(True, self._decision.backup_type, header, findings.damaged)
 
-    def _copy_and_publish(self, packs: Packs, spool: EntrySpool) -> tuple[manifest.Header, Findings]:
+    def _copy_and_publish(self, claim: Claim, packs: Packs, spool: EntrySpool) -> tuple[manifest.Header, Findings]:
         self._sink.emit(PhaseStarted("starting backup mode", "waiting for a checkpoint"))
         mode = BackupMode(self._connection, self._server.major)
         start_lsn = mode.start(f"lifeboat {self._id}", fast=self._request.fast_checkpoint)
-        findings, raw_bytes = self._copy(start_lsn, packs, spool)
+        copied = self._copy(start_lsn, claim, packs, spool)
         control = control_file.read_bytes(self._server.data_directory)
         self._sink.emit(PhaseStarted("stopping backup mode"))
         stop = mode.stop()
         (stop_time,) = self._connection.row("asking the server for its time", "SELECT clock_timestamp()")
         self._wait_for_wal(stop)
-        header = self._header(findings, raw_bytes + len(control), control, stop, stop_time, packs.stored_bytes)
+        header = self._header(copied, claim.generation, control, stop, stop_time, packs.stored_bytes)
         self._sink.emit(PhaseStarted("publishing", self._id))
+        claim.require_parent()
         self._stanza.publish(header, spool.lines())
-        return header, findings
+        claim.published()
+        return header, copied.findings
 
-    def _copy(self, start_lsn: int, packs: Packs, spool: EntrySpool) -> tuple[Findings, int]:
-        directory = self._server.data_directory
-        total = sum(
-            entry.size for entry in data_directory.scan(directory) if entry.kind is data_directory.EntryKind.FILE
-        )
-        parent = f", changes since {self._decision.parent.backup_id}" if self._decision.parent else ""
-        self._sink.emit(PhaseStarted("copying files", f"{directory}{parent}"))
+    def _copy(self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool) -> _Copied:
+        directory, request = self._server.data_directory, self._request
+        scan = data_directory.scan(directory)
+        total = sum(entry.size for entry in scan if entry.kind is data_directory.EntryKind.FILE)
+        parent, previous = self._decision.parent, self._decision.previous
+        since = f", changes since {parent.backup_id}" if parent else ""
+        self._sink.emit(PhaseStarted("copying files", f"{directory}{since}"))
         tally, findings = ByteTally(self._sink, total), Findings(spool, self._sink)
-        repository = self._stanza.repository
         reading = Reading(
             PageCheck(self._server.data_checksums, start_lsn),
-            Digester(repository.keys.digest_seed),
-            refers_to_previous=self._decision.parent is not None,
+            Digester(self._stanza.repository.keys.digest_seed),
+            refers_to_previous=parent is not None,
+            journal=claim.journal,
+            journal_every=request.journal_every,
         )
-        previous = self._decision.previous
-        generation = previous.generation if previous else self._generation
+        old_maps = previous.generation if previous else claim.generation
         crew = [
-            Worker(*packs.writers(index), packs.map_reader(generation), reading, tally, findings)
-            for index in range(self._request.jobs)
+            Worker(*packs.writers(index), packs.map_reader(old_maps), reading, tally, findings)
+            for index in range(request.jobs)
         ]
-        read_files(self._sources(directory, spool, tally, findings), crew)
-        if findings.damaged and self._request.fail_on_damaged_pages:
+        config, left_out = config_files.outside(self._connection, self._server)
+        for path in left_out:
+            self._sink.emit(Warned(f"the configuration file {path} is not included: it is outside the others' folder"))
+        walk = Walk(
+            directory,
+            config,
+            Previous(self._stanza, previous, trust_times=self._times_can_be_trusted(previous)) if previous else None,
+            claim.resumed(),
+            spool,
+            tally,
+            findings,
+            self._sink,
+            takes_over=parent is not None,
+        )
+        read_files(walk.sources(), crew)
+        if findings.damaged and request.fail_on_damaged_pages:
             raise IntegrityError(
                 "verifying pages while reading",
                 f"{len(findings.damaged)} pages are damaged, the first is {findings.damaged[0]}.",
@@ -201,36 +227,7 @@ class _Backup:
                 code="pages_damaged",
                 pages=findings.damaged[:100],
             )
-        return findings, tally.done
-
-    def _sources(
-        self, directory: Path, spool: EntrySpool, tally: ByteTally, findings: Findings
-    ) -> Iterator[SourceFile]:
-        """What is to be read, numbered in the order of the manifest; what is not to be read is noted in passing."""
-        numbers = itertools.count()
-        config, left_out = config_files.outside(self._connection, self._server)
-        for path in left_out:
-            self._sink.emit(Warned(f"the configuration file {path} is not included: it is outside the others' folder"))
-        for file in config:
-            yield SourceFile(next(numbers), file.path, file.name, "config")
-        previous = Previous(self._stanza, self._decision.previous) if self._decision.previous else None
-        may_skip = previous is not None and self._times_can_be_trusted(previous.header)
-        for entry in data_directory.scan(directory):
-            number = next(numbers)
-            if entry.kind is data_directory.EntryKind.DIRECTORY:
-                spool.add(number, manifest.render_entry(manifest.DirectoryEntry(entry.path, entry.mode)))
-            elif entry.kind is data_directory.EntryKind.FILE:
-                known = previous.file(entry.path) if previous else None
-                same = may_skip and previous is not None and known is not None and previous.seems_same(entry, known)
-                if same and known is not None and self._decision.parent is not None:
-                    findings.finished(number, known)
-                    tally.add(entry.size)
-                    continue
-                yield SourceFile(number, directory / entry.path, entry.path, "data", known, same)
-            elif entry.path.startswith(f"{data_directory.TABLESPACES}/"):
-                self._tablespaces[Path(entry.path).name] = entry.target or ""
-            else:
-                self._sink.emit(Warned(f"the symbolic link {entry.path} is not included"))
+        return _Copied(findings, tally.done, walk.tablespaces)
 
     def _times_can_be_trusted(self, previous: manifest.Header) -> bool:
         """After a promotion or a restore, or when the clock went back, a file's time proves nothing."""
@@ -250,8 +247,8 @@ class _Backup:
 
     def _header(
         self,
-        findings: Findings,
-        raw_bytes: int,
+        copied: _Copied,
+        generation: str,
         control: bytes,
         stop: BackupStop,
         stop_time: datetime,
@@ -261,7 +258,7 @@ class _Backup:
             backup_id=self._id,
             stanza=self._stanza.name,
             backup_type=self._decision.backup_type,
-            generation=self._generation,
+            generation=generation,
             parent=self._decision.parent.backup_id if self._decision.parent else None,
             incarnation=self._life.incarnation,
             system_identifier=self._server.system_identifier,
@@ -277,11 +274,11 @@ class _Backup:
             data_checksums=self._server.data_checksums,
             control_file=base64.b64encode(control).decode("ascii"),
             backup_label=stop.backup_label,
-            tablespaces=self._tablespaces,
-            file_count=findings.files + 1,
-            raw_bytes=raw_bytes,
+            tablespaces=copied.tablespaces,
+            file_count=copied.findings.files + 1,
+            raw_bytes=copied.raw_bytes + len(control),
             stored_bytes=stored_bytes,
-            damaged_pages=len(findings.damaged),
+            damaged_pages=len(copied.findings.damaged),
             annotations=self._request.annotations,
             engine_version=VERSION,
         )

@@ -9,17 +9,22 @@ import secrets
 
 from ..repository.packs import PackReader, PackWriter
 from ..repository.stanza import Stanza
+from .backup_claim import resumable_after
 
-_PREFIX_BYTES = 4
+_PREFIX_BYTES = 8
 _MAP_LEVEL = 3
+
+
+def new_prefix() -> str:
+    """What the ids of all packs of one backup begin with."""
+    return secrets.token_hex(_PREFIX_BYTES)
 
 
 class Packs:
     """For each worker a writer for data and one for block maps. Use it as a context manager."""
 
-    def __init__(self, stanza: Stanza, generation: str, level: int, jobs: int) -> None:
+    def __init__(self, stanza: Stanza, generation: str, prefix: str, level: int, jobs: int) -> None:
         self._stanza = stanza
-        self.prefix = secrets.token_hex(_PREFIX_BYTES)
         repository = stanza.repository
 
         def writer(role: str, level: int) -> PackWriter:
@@ -29,7 +34,7 @@ class Packs:
                 role,
                 lambda pack_id: stanza.pack_name(generation, pack_id),
                 level,
-                self.prefix,
+                prefix,
             )
 
         self._writers = [(writer("data", level), writer("metadata", _MAP_LEVEL)) for _number in range(jobs)]
@@ -61,8 +66,12 @@ class Packs:
     def __enter__(self) -> Packs:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if not self._keep:
-            for pair in self._writers:
-                for writer in pair:
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if self._keep:
+            return
+        for pair in self._writers:
+            for writer in pair:
+                if resumable_after(kind):
+                    writer.abandon()
+                else:
                     writer.abort()

@@ -50,9 +50,29 @@ def manifest(stanza: str, backup_id: str) -> str:
     return f"{backups_folder(stanza)}{checked_name('backup', backup_id)}/manifest"
 
 
+def intents_folder(stanza: str) -> str:
+    """One folder per backup that runs or has died."""
+    return f"{stanza_folder(stanza)}intents/"
+
+
+def intent_folder(stanza: str, backup_id: str) -> str:
+    """A running backup's intent and journal."""
+    return f"{intents_folder(stanza)}{checked_name('backup', backup_id)}/"
+
+
+def intent(stanza: str, backup_id: str) -> str:
+    """What a backup is about to do."""
+    return f"{intent_folder(stanza, backup_id)}intent"
+
+
+def packs_folder(stanza: str, generation: str) -> str:
+    """All packs of a generation."""
+    return f"{stanza_folder(stanza)}generations/{checked_name('generation', generation)}/packs/"
+
+
 def pack(stanza: str, generation: str, pack_id: str) -> str:
     """A pack of frames. Its generation is in the path, so locks and tiers can go by generation."""
-    return f"{stanza_folder(stanza)}generations/{generation}/packs/{pack_id}"
+    return f"{packs_folder(stanza, generation)}{pack_id}"
 
 
 def wal_folder(stanza: str, incarnation: str) -> str:

@@ -91,11 +91,15 @@ class PackWriter:
             self.stored_bytes += self._pack.offset
             self._pack = None
 
-    def abort(self) -> None:
-        """Forget the present pack and remove those already written: the backup will not be."""
+    def abandon(self) -> None:
+        """Forget the present pack and keep those that are durable: a later backup may go on with them."""
         if self._pack is not None:
             self._pack.writer.abort()
             self._pack = None
+
+    def abort(self) -> None:
+        """Forget the present pack and remove those already written: the backup will not be."""
+        self.abandon()
         for pack_id in self.pack_ids:
             self._store.delete(self._name_of(pack_id))
         self.pack_ids.clear()

@@ -118,6 +118,10 @@ class Stanza:
         names = (info.name[len(folder) :] for info in self.repository.store.list(folder))
         return sorted(name.partition("/")[0] for name in names if name.endswith("/manifest"))
 
+    def exists(self, backup_id: str) -> bool:
+        """Whether a backup is visible."""
+        return self.repository.store.size(layout.manifest(self.name, backup_id)) is not None
+
     def header(self, backup_id: str) -> manifest.Header:
         """A backup's summary; reads the first frame of its manifest only."""
         for line in manifest.lines(self._manifest_pieces(backup_id)):

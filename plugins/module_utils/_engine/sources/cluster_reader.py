@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +61,9 @@ class Reading:
     digester: Digester
     # A full backup refers to nothing older; an incremental takes over what has not changed.
     refers_to_previous: bool
+    # Told, now and then, of files whose packs are durable.
+    journal: Callable[[list[bytes]], None]
+    journal_every: int = 1 << 30
 
 
 class Findings:
@@ -74,11 +77,13 @@ class Findings:
         self.damaged: list[str] = []
         self.missed: list[str] = []
 
-    def finished(self, number: int, entry: FileEntry) -> None:
+    def finished(self, number: int, entry: FileEntry) -> bytes:
         """A file's entry is complete; its frames become durable when the worker finishes its packs."""
-        self._spool.add(number, render_entry(entry))
+        line = render_entry(entry)
+        self._spool.add(number, line)
         with self._lock:
             self.files += 1
+        return line
 
     def damage(self, path: str, blocks: list[int]) -> None:
         """Pages that stay bad."""
@@ -112,6 +117,8 @@ class Worker:
         self._tally = tally
         self._findings = findings
         self._waiting_bytes = 0
+        self._unjournaled: list[bytes] = []
+        self._unjournaled_bytes = 0
 
     def read(self, source: SourceFile) -> None:
         """One file; one that vanished since the scan is no error, its WAL says so too."""
@@ -135,6 +142,15 @@ class Worker:
                 self._read_whole(source, handle, facts, relation.first_block if relation else None)
         finally:
             os.close(handle)
+        self._unjournaled_bytes += facts.st_size
+        if self._unjournaled_bytes >= self._reading.journal_every:
+            self.finish()
+            self._reading.journal(self._unjournaled)
+            self._unjournaled, self._unjournaled_bytes = [], 0
+
+    def finished(self, source: SourceFile, entry: FileEntry) -> None:
+        """All bytes of a file have their place."""
+        self._unjournaled.append(self._findings.finished(source.number, entry))
 
     def finish(self) -> None:
         """Seal what is left and make the last packs durable."""
@@ -146,7 +162,7 @@ class Worker:
     def _read_whole(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
         digest = self._reading.digester.file()
         pieces: list[bytes | bytearray] = []
-        whole = _WholeFile(self._findings, source)
+        whole = _WholeFile(self, source)
         previous = source.previous
         # Content that is the same is not stored again; that can only be known before storing it
         # where the file is small enough to be kept until its end.
@@ -170,7 +186,7 @@ class Worker:
         if source.expected_same and not same and _still(handle, facts):
             self._findings.missed_change(source.name)
         if same and previous is not None and keep and self._reading.refers_to_previous:
-            self._findings.finished(source.number, replace(entry, chunks=previous.chunks))
+            self.finished(source, replace(entry, chunks=previous.chunks))
             return
         for piece in pieces:
             self._frames.add(piece, whole.expect(len(piece)))
@@ -230,7 +246,7 @@ class Worker:
                 self._maps.append(text[start : start + FRAME_RAW_BYTES])
                 for start in range(0, len(text), FRAME_RAW_BYTES)
             )
-        self._findings.finished(source.number, replace(entry, block_map=placed))
+        self.finished(source, replace(entry, block_map=placed))
 
     def _settled(
         self, source: SourceFile, handle: int, piece: bytes, offset: int, first_block: int
@@ -244,8 +260,8 @@ class Worker:
 class _WholeFile:
     """A file's chunks, some of which wait in a bundle for their place."""
 
-    def __init__(self, findings: Findings, source: SourceFile) -> None:
-        self._findings = findings
+    def __init__(self, worker: Worker, source: SourceFile) -> None:
+        self._worker = worker
         self._source = source
         self._chunks: list[Chunk | None] = []
         self._entry: FileEntry | None = None
@@ -269,7 +285,7 @@ class _WholeFile:
     def _complete(self) -> None:
         chunks = [chunk for chunk in self._chunks if chunk is not None]
         if self._entry is not None and len(chunks) == len(self._chunks):
-            self._findings.finished(self._source.number, replace(self._entry, chunks=tuple(chunks)))
+            self._worker.finished(self._source, replace(self._entry, chunks=tuple(chunks)))
 
 
 class _MapDraft:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..clock import parse_utc
 from ..postgres.data_directory import Entry
@@ -18,12 +18,28 @@ def _order(path: str) -> list[str]:
     return path.split("/")
 
 
-class Previous:
-    """Answers for paths in walking order, reading the manifest once and keeping none of it."""
+def _seems_same(entry: Entry, known: FileEntry, started: str) -> bool:
+    """Whether size and time say that a file has not changed since it was read.
 
-    def __init__(self, stanza: Stanza, header: Header) -> None:
+    A file written in the same second as, or after, that backup's start could have changed again
+    without its time showing it.
+    """
+    return (entry.size, entry.mtime_ns, entry.mode) == (
+        known.size,
+        known.mtime_ns,
+        known.mode,
+    ) and entry.mtime_ns // 10**9 < int(parse_utc(started).timestamp())
+
+
+class Previous:
+    """Answers for paths in walking order, reading the manifest once and keeping none of it.
+
+    `trust_times` is False when a file's time proves nothing, as after a promotion.
+    """
+
+    def __init__(self, stanza: Stanza, header: Header, *, trust_times: bool) -> None:
         self.header = header
-        self._started_second = int(parse_utc(header.started).timestamp())
+        self._trust_times = trust_times
         self._entries = self._files(stanza)
         self._next = next(self._entries, None)
 
@@ -40,13 +56,18 @@ class Previous:
         return self._next if self._next is not None and self._next.path == path else None
 
     def seems_same(self, entry: Entry, known: FileEntry) -> bool:
-        """Whether size and time say that a file has not changed since.
+        """Whether a file need not be read again."""
+        return self._trust_times and _seems_same(entry, known, self.header.started)
 
-        A file written in the same second as, or after, that backup's start could have changed
-        again without its time showing it.
-        """
-        return (entry.size, entry.mtime_ns, entry.mode) == (
-            known.size,
-            known.mtime_ns,
-            known.mode,
-        ) and entry.mtime_ns // 10**9 < self._started_second
+
+class Resumed:
+    """Files that an interrupted backup has finished reading, and whose packs are durable."""
+
+    def __init__(self, finished: Iterable[tuple[str, FileEntry]]) -> None:
+        """Each file with the time its backup began; a later one of the same path wins."""
+        self._files = {entry.path: (started, entry) for started, entry in finished if entry.area == "data"}
+
+    def file(self, entry: Entry) -> FileEntry | None:
+        """What was read of this file, unless it has changed since."""
+        started, known = self._files.get(entry.path, ("", None))
+        return known if known is not None and _seems_same(entry, known, started) else None
