@@ -17,8 +17,7 @@ demo: ## Lose a database and get it back, on a throwaway PostgreSQL (KEEP=1 keep
 
 .PHONY: test
 test: ## Run all tests against real servers (ARGS="-k restore", LIFEBOAT_PG="13 15 17 18")
-	@tools/dev/setup.sh test
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@tools/dev/test.sh $(ARGS)
 
 .PHONY: clean
 clean: ## Remove everything that make has set up or built

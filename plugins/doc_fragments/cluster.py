@@ -29,7 +29,7 @@ options:
       - Members of one high-availability cluster share a stanza; other clusters never do.
     type: str
   repository:
-    description: The repository, an absolute path such as C(/srv/lifeboat).
+    description: The repository, an absolute path such as C(/srv/lifeboat), or V(s3://bucket/prefix).
     type: str
   key_file:
     description:

@@ -20,6 +20,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   level:
     description: How the backup is proven.
@@ -232,6 +233,7 @@ def main() -> None:
         )
         runner.run(
             module,
+            repository,
             verify_restore.THIRD_PARTY,
             lambda: owner_of_new(scratch, params["owner"], cluster.data_directory),
             proof.task(request, params, check_mode=module.check_mode),

@@ -21,6 +21,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   state:
     description: Whether the command and its configuration are there. Keys and repositories are never removed.
@@ -48,13 +49,31 @@ options:
         type: str
         required: true
       url:
-        description: Where it is, an absolute path.
+        description: Where it is, an absolute path or V(s3://bucket/prefix).
         type: str
         required: true
       key_file:
         description: The file with its key.
         type: path
         required: true
+      s3_endpoint:
+        description: The URL of an S3 server other than AWS.
+        type: str
+      s3_region:
+        description: The bucket's region.
+        type: str
+      s3_path_style:
+        description: Whether the bucket's name is in the path of requests or in the host name.
+        type: bool
+      s3_ca_file:
+        description: The file with certificates of authorities that may have signed the S3 server's.
+        type: path
+      s3_profile:
+        description: The profile to use, of O(repositories[].s3_credentials_file) or of AWS's own configuration files.
+        type: str
+      s3_credentials_file:
+        description: The file with the access key and its secret; see O(s3_credentials_file).
+        type: path
   clusters:
     description: The clusters to describe in the configuration file.
     type: list
@@ -165,6 +184,7 @@ REPOSITORY = {
     "name": {"type": "str", "required": True},
     "url": {"type": "str", "required": True},
     "key_file": {"type": "path", "required": True, "no_log": False},
+    **arguments.S3,
 }
 CLUSTER = {
     "name": {"type": "str", "required": True},

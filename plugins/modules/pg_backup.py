@@ -19,6 +19,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   kind:
     description: What is backed up. V(physical) is the whole cluster.
@@ -228,7 +229,7 @@ def main() -> None:
                 "damaged_pages": result.damaged_pages,
             }
 
-        runner.run(module, backup.THIRD_PARTY, lambda: owner_for(cluster.data_directory), task)
+        runner.run(module, repository, backup.THIRD_PARTY, lambda: owner_for(cluster.data_directory), task)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   owner:
     description:
@@ -94,13 +95,12 @@ wal:
   type: dict
 """
 
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import info, summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository, info, summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 
 
@@ -114,8 +114,8 @@ def main() -> None:
         def task(sink: ProgressSink) -> dict[str, Any]:
             return {"changed": False, **summary.info(info.read(repository, cluster.stanza))}
 
-        owner = params["owner"]
-        runner.run(module, (), lambda: owner_of_new(Path(repository.url), owner, cluster.data_directory), task)
+        place = create_repository.directories(repository)[0]
+        runner.run(module, repository, (), lambda: owner_of_new(place, params["owner"], cluster.data_directory), task)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   create_key:
     description:
@@ -74,10 +75,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import (
-    owner_of_new,
-    provide_directory,
-)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new, provided
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
@@ -96,11 +94,8 @@ def main() -> None:
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
-        root = create_repository.directory_of(repository)
-        owner = owner_of_new(root, params["owner"], cluster.data_directory)
-        if not module.check_mode:
-            provide_directory(root, owner)
-            provide_directory(repository.key_file.parent, owner)
+        directories = create_repository.directories(repository)
+        owner = owner_of_new(directories[0], params["owner"], cluster.data_directory)
 
         def task(sink: ProgressSink) -> dict[str, Any]:
             result = create_repository.run(
@@ -114,7 +109,8 @@ def main() -> None:
                 "repository_id": result.repository_id or "",
             }
 
-        runner.run(module, (), lambda: owner, task)
+        with provided([] if module.check_mode else directories, owner):
+            runner.run(module, repository, (), lambda: owner, task)
 
 
 if __name__ == "__main__":

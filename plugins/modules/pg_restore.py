@@ -19,6 +19,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   destination:
     description:
@@ -192,6 +193,7 @@ def main() -> None:
 
         runner.run(
             module,
+            repository,
             restore.THIRD_PARTY,
             lambda: owner_of_new(request.data_directory, params["owner"], cluster.data_directory),
             task,

@@ -20,6 +20,7 @@ author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
+  - lifeboat.postgresql.s3
 options:
   archive_timeout:
     description:
@@ -146,7 +147,13 @@ def main() -> None:
                 "diff": {"before": result.before, "after": result.after},
             }
 
-        runner.run(module, configure_archiving.THIRD_PARTY, lambda: owner_for(cluster.data_directory), task)
+        runner.run(
+            module,
+            repository,
+            configure_archiving.THIRD_PARTY,
+            lambda: owner_for(cluster.data_directory),
+            task,
+        )
 
 
 if __name__ == "__main__":

@@ -83,22 +83,27 @@ class Postgres:
         `with postgres.clone() as cluster:` also starts it, and removes it in the end.
         """
         template = self._template
-        cluster = Cluster(self, self._new_root(name))
+        cluster = self._new_cluster(name)
         run(["cp", "-a", "--reflink=auto", template.data_directory, cluster.data_directory], user=server_user())
         cluster.write_own_settings()
         return cluster
 
     def adopt(self, data_directory: Path, port: int, socket_dir: Path) -> Cluster:
         """A cluster that something else has made and configured, for example a restore."""
-        return Cluster(self, self._new_root("adopted"), data_directory=data_directory, port=port, socket_dir=socket_dir)
+        root = self._new_root("adopted")
+        return Cluster(self, data_directory, socket_dir=socket_dir, port=port, root=root)
 
     def _new_root(self, name: str) -> Path:
         return server_folder(self._folder / f"{next(self._numbers)}-{name}")
 
+    def _new_cluster(self, name: str) -> Cluster:
+        root = self._new_root(name)
+        return Cluster(self, root / "data", socket_dir=server_folder(root / "s", mode=0o700))
+
     @cached_property
     def _template(self) -> Cluster:
         """A stopped cluster with data checksums and something in it."""
-        template = Cluster(self, self._new_root("template"))
+        template = self._new_cluster("template")
         data = template.data_directory
         identity = ("--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8")
         self.run("initdb", "--pgdata", data, *identity, "--data-checksums", "--no-sync")

@@ -87,7 +87,7 @@ class Site:
             },
             "tasks": [{**each, "ignore_errors": True} for each in tasks] if fails else tasks,
         }
-        how["env"] = {"LIFEBOAT_PROGRESS": "yes" if progress else "no", **how.get("env", {})}
+        how["env"] = {"LIFEBOAT_PROGRESS": "yes" if progress else "no", "ANSIBLE_PIPELINING": "1", **how.get("env", {})}
         return self.ansible.playbook(json.dumps([play], indent=1, default=str), **how)
 
     def play(self, *tasks: Task, **how: Any) -> list[Result]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,18 @@ from support import STANZA, Result, Site, Task, assert_refused, task, tree
 
 pytestmark = pytest.mark.one_version
 
+Case = tuple[str, Task]
 Refused = Callable[..., list[Result]]
 
 
 @pytest.fixture
 def refused(site: Site) -> Refused:
-    """Runs tasks that must all fail with this code, and makes sure that afterwards nothing is different."""
+    """Runs tasks, each with the code that it must fail with, and makes sure that afterwards nothing is different."""
 
-    def run_all(code: str, *tasks: Task, **how: Any) -> list[Result]:
+    def run_all(*cases: Case, **how: Any) -> list[Result]:
         before = (tree(site.folder), site.settings())
-        results = site.play(*tasks, fails=True, **how)
-        for result in results:
+        results = site.play(*(each for _, each in cases), fails=True, **how)
+        for (code, _), result in zip(cases, results):
             assert_refused(code, result)
         assert (tree(site.folder), site.settings()) == before
         return results
@@ -45,15 +45,9 @@ def stopped(postgres: Postgres) -> Iterator[Cluster]:
     cluster.remove()
 
 
-def on_the_server(**options: Any) -> list[Task]:
+def on_the_server(code: str, **options: Any) -> list[Case]:
     """The two modules that talk to a server, with the same options; the second would change settings."""
-    return [task("pg_backup", **options), task("pitr_configure", **options, archive_timeout=33)]
-
-
-def everything(**options: Any) -> list[Task]:
-    """All modules that open a repository, with the same options."""
-    restore = task("pg_restore", destination="{{ new }}", **options)
-    return [*on_the_server(**options), task("backup_verify", **options), task("pg_backup_info", **options), restore]
+    return [(code, task("pg_backup", **options)), (code, task("pitr_configure", **options, archive_timeout=33))]
 
 
 @contextlib.contextmanager
@@ -72,37 +66,38 @@ def mode(bits: int, *paths: Path) -> Iterator[None]:
 # --- The server
 
 
-def test_a_server_that_is_not_there(refused: Refused, stopped: Cluster, site: Site) -> None:
-    port, at_home = free_port(), {"data_directory": stopped.data_directory}
+def test_a_server_that_is_not_there(refused: Refused, stopped: Cluster) -> None:
+    port, code = free_port(), "server_not_reachable"
+    itself = {"data_directory": stopped.data_directory, "login_unix_socket": stopped.socket_dir}
     results = refused(
-        "server_not_reachable",
-        *on_the_server(**at_home, login_unix_socket=stopped.socket_dir, login_port=stopped.port),
-        *on_the_server(login_port=port),
-        *on_the_server(login_host="127.0.0.1", login_port=port),
+        *on_the_server(code, login_port=port),
+        *on_the_server(code, login_host="127.0.0.1", login_port=port),
+        *on_the_server(code, **itself, login_port=stopped.port),
     )
-    assert all(str(port) in result["msg"] for result in results[2:])
-    before = tree(stopped.data_directory)
-    assert "postmaster.pid" not in {Path(path).name for path in before}
+    assert all(str(port) in result["msg"] for result in results[:4])
+    assert not stopped.is_running()
 
 
-def test_a_password_that_is_wrong_or_missing(refused: Refused, site: Site) -> None:
+def test_a_login_that_is_wrong(refused: Refused, site: Site) -> None:
     tcp = {"login_host": "127.0.0.1", "login_port": site.cluster.port, "login_user": PASSWORD_ROLE}
-    results = refused("authentication_failed", *on_the_server(**tcp), *on_the_server(**tcp, login_password="s3same"))
-    assert all(PASSWORD_ROLE in result["msg"] and "s3same" not in str(result) for result in results)
-
-
-def test_a_role_or_database_that_does_not_exist(refused: Refused) -> None:
     results = refused(
-        "role_or_database_missing", *on_the_server(login_user="nessie"), *on_the_server(login_db="atlantis")
+        *on_the_server("authentication_failed", **tcp),
+        *on_the_server("authentication_failed", **tcp, login_password="s3same"),
+        *on_the_server("role_or_database_missing", login_user="nessie"),
+        *on_the_server("role_or_database_missing", login_db="atlantis"),
     )
-    assert [word in result["msg"] for word, result in zip(("nessie",) * 2 + ("atlantis",) * 2, results)] == [True] * 4
+    words = (PASSWORD_ROLE,) * 4 + ("nessie",) * 2 + ("atlantis",) * 2
+    assert all(word in result["msg"] for word, result in zip(words, results))
+    assert "s3same" not in str(results)
 
 
 def test_a_role_without_the_privileges(refused: Refused, site: Site) -> None:
     site.cluster.sql("CREATE ROLE weak LOGIN; CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher")
     try:
-        refused("role_lacks_privilege", *on_the_server(login_user="weak"), *on_the_server(login_user="watcher"))
-        assert site.cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_backup_start'") == [(0,)]
+        refused(
+            *on_the_server("role_lacks_privilege", login_user="weak"),
+            *on_the_server("role_lacks_privilege", login_user="watcher"),
+        )
     finally:
         site.cluster.sql("DROP ROLE weak, watcher")
 
@@ -111,29 +106,37 @@ def test_a_role_without_the_privileges(refused: Refused, site: Site) -> None:
 
 
 def test_another_servers_directory(refused: Refused, site: Site, clone: Callable[[str], Cluster]) -> None:
-    other = clone("other")
+    code, other = "server_directory_mismatch", clone("other")
     identifier = "SELECT system_identifier FROM pg_control_system()"
     assert other.sql(identifier) == site.cluster.sql(identifier)
     copy = other.data_directory.with_name("copy")
     run(["cp", "-a", site.cluster.data_directory, copy], user=server_user())
+    home = {"login_unix_socket": site.cluster.socket_dir, "login_port": site.cluster.port}
     refused(
-        "server_directory_mismatch",
-        *on_the_server(login_unix_socket=other.socket_dir, login_port=other.port),
-        *on_the_server(data_directory=other.data_directory, login_port=site.cluster.port),
+        *on_the_server(code, login_unix_socket=other.socket_dir, login_port=other.port),
+        *on_the_server(code, **home, data_directory=other.data_directory),
         # a copy brings the original's postmaster.pid along, which leads to the original's server
-        *on_the_server(data_directory=copy),
+        *on_the_server(code, data_directory=copy),
     )
     assert other.sql("SHOW archive_timeout") == [("0",)]
 
 
-def test_a_directory_that_cannot_be_read_or_is_none(refused: Refused, new_folder: Callable[[], Path]) -> None:
+def test_a_directory_that_cannot_be_read_or_is_none(
+    refused: Refused, site: Site, new_folder: Callable[[], Path]
+) -> None:
     folder = new_folder()
     locked, empty = server_folder(folder / "locked", 0o000), server_folder(folder / "empty")
-    refused("data_directory_unreachable", *on_the_server(data_directory=folder / "missing"))
-    refused("data_directory_not_readable", *on_the_server(data_directory=locked))
-    socket = {"login_unix_socket": "/nowhere"}
-    refused("server_not_reachable", *on_the_server(data_directory=empty, **socket))
-    assert tree(folder) == {str(path): tree(path)[str(path)] for path in (folder, locked, empty)}
+    refused(
+        *on_the_server("data_directory_unreachable", data_directory=folder / "missing"),
+        *on_the_server("data_directory_unreadable", data_directory=locked),
+        *on_the_server(
+            "not_a_data_directory",
+            data_directory=empty,
+            login_unix_socket=site.cluster.socket_dir,
+            login_port=site.cluster.port,
+        ),
+    )
+    assert sorted(tree(folder)) == sorted(map(str, (folder, locked, empty)))
 
 
 def test_a_user_who_is_neither_root_nor_the_owner(site: Site) -> None:
@@ -148,108 +151,115 @@ def test_a_user_who_is_neither_root_nor_the_owner(site: Site) -> None:
 
 def test_a_repository_that_is_not_there(refused: Refused, new_folder: Callable[[], Path]) -> None:
     folder = new_folder()
-    new = folder / "new"
-    for missing in (folder / "missing", folder):
-        refused("repository_missing", *everything(repository=missing), new=new)
-    refused("repository_path_relative", *everything(repository="srv/backups"), new=new)
-    refused("repository_scheme_unsupported", *everything(repository="ftp://host/backups"), new=new)
+    missing, new = {"repository": folder / "missing"}, folder / "new"
+    refused(
+        *on_the_server("repository_missing", **missing),
+        ("repository_missing", task("pg_restore", **missing, destination=new)),
+        ("repository_missing", task("backup_verify", **missing)),
+        ("repository_missing", task("pg_backup_info", **missing)),
+        ("repository_missing", task("pg_backup_info", repository=folder)),
+        ("repository_path_relative", task("pg_backup", repository="srv/backups")),
+        ("repository_path_relative", task("pg_backup_repository", repository="srv/backups")),
+        ("repository_scheme_unsupported", task("pg_backup", repository="ftp://host/backups")),
+    )
     assert list(folder.iterdir()) == []
 
 
 def test_a_repository_that_cannot_be_written_or_read(refused: Refused, site: Site) -> None:
     directories = [path for path in site.repository.rglob("*") if path.is_dir()]
     with mode(0o500, site.repository, *directories):
-        refused("storage_not_permitted", task("pg_backup"))
+        refused(("storage_not_permitted", task("pg_backup")))
     with mode(0o000, site.repository):
-        refused("storage_not_permitted", *on_the_server())
+        refused(*on_the_server("storage_not_permitted"))
 
 
-def test_a_repository_is_not_made_halfway(
-    refused: Refused, site: Site, new_folder: Callable[[], Path], tmp_path: Path
-) -> None:
+def test_a_repository_is_not_made_halfway(refused: Refused, site: Site, new_folder: Callable[[], Path]) -> None:
     folder = new_folder()
-    new = {"repository": folder / "repository", "key_file": folder / "keys/key"}
-    refused("key_file_missing", task("pg_backup_repository", **new))
-    refused("key_file_missing", task("pg_backup_repository", key_file=folder / "keys/key", create_key=True))
-    refused("key_wrong", task("pg_backup_repository", key_file=other_key(site, folder)))
-    (folder / "other.key").unlink()
-    unwritable = {**new, "repository": "/proc/repository"}
-    refused("storage_not_permitted", task("pg_backup_repository", **unwritable, create_key=True), as_server_user=True)
+    new = {"repository": folder / "backups/repository", "key_file": folder / "keys/key"}
+    forbidden = {**new, "repository": "/lifeboat-test/repository", "create_key": True}
+    refused(
+        ("key_file_missing", task("pg_backup_repository", **new)),
+        ("key_file_missing", task("pg_backup_repository", key_file=new["key_file"], create_key=True)),
+    )
+    refused(("storage_not_permitted", task("pg_backup_repository", **forbidden)), as_server_user=True)
     assert list(folder.iterdir()) == []
 
 
 # --- The key
 
 
-def other_key(site: Site, folder: Path) -> Path:
-    """The key of another repository."""
-    key = folder / "other.key"
-    site.module("pg_backup_repository", repository=folder / "other", key_file=key, create_key=True)
-    shutil.rmtree(folder / "other")
-    return key
-
-
 def test_a_key_file_that_is_missing_open_to_others_wrong_or_garbage(
     refused: Refused, site: Site, new_folder: Callable[[], Path]
 ) -> None:
     folder, segment = new_folder(), next((site.cluster.data_directory / "pg_wal").glob("0*"))
-    new = folder / "new"
-    garbage, short, roots, readable = (folder / name for name in ("garbage", "short", "roots", "readable"))
-    for path in (garbage, short, roots, readable):
-        path.write_text("not a key\n" if path == garbage else site.key_file.read_text())
-        path.chmod(0o444 if path == readable else 0o400)
-        if path != roots:
-            os.chown(path, server_user().pw_uid, server_user().pw_gid)
-    short.write_text(short.read_text()[:-9] + "\n")
-    for code, key in {
-        "key_file_missing": folder / "missing",
-        "key_file_permissions": readable,
-        "key_wrong": other_key(site, folder),
-        "key_file_invalid": garbage,
-        "key_file_not_readable": roots,
-    }.items():
-        results = refused(code, *everything(key_file=key), new=new)
-        assert all(site.key_file.read_text().split(":")[1][:10] not in str(result) for result in results)
-        site.command_refused(code, "archive-push", "--key-file", key, segment)
-    refused("key_file_invalid", task("pg_backup_info", key_file=short))
-    assert not new.exists()
+    secret = site.key_file.read_text()
+    keys = {name: folder / name for name in ("missing", "readable", "wrong", "garbage", "short", "roots")}
+    site.module("pg_backup_repository", repository=folder / "other", key_file=keys["wrong"], create_key=True)
+    for name, text in {"readable": secret, "roots": secret, "garbage": "a key\n", "short": secret[:-9]}.items():
+        keys[name].write_text(text)
+        keys[name].chmod(0o444 if name == "readable" else 0o400)
+        if name != "roots":
+            os.chown(keys[name], server_user().pw_uid, server_user().pw_gid)
+    codes = {
+        "missing": "key_file_missing",
+        "readable": "key_file_permissions",
+        "wrong": "key_wrong",
+        "garbage": "key_file_invalid",
+        "short": "key_file_invalid",
+        "roots": "key_file_not_readable",
+    }
+    results = refused(
+        *((code, task("pg_backup_info", key_file=keys[name])) for name, code in codes.items()),
+        *on_the_server("key_wrong", key_file=keys["wrong"]),
+        ("key_file_permissions", task("pg_restore", key_file=keys["readable"], destination=folder / "new")),
+        ("key_file_invalid", task("backup_verify", key_file=keys["garbage"])),
+        ("key_wrong", task("pg_backup_repository", key_file=keys["wrong"])),
+    )
+    assert secret.partition(":")[2][:10] not in str(results)
+    for name, code in codes.items():
+        site.command_refused(code, "archive-push", "--key-file", keys[name], segment)
+    assert not (folder / "new").exists()
 
 
 # --- The configuration
 
 
-def test_a_configuration_that_does_not_have_the_cluster(refused: Refused, site: Site, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    broken, no_repository = tmp_path / "broken.conf", tmp_path / "no-repository.conf"
+def test_a_configuration_without_the_cluster_or_with_mistakes(
+    refused: Refused, site: Site, new_folder: Callable[[], Path]
+) -> None:
+    folder = new_folder()
+    broken, dangling, bare = folder / "broken.conf", folder / "dangling.conf", folder / "bare.conf"
     broken.write_text(site.config_file.read_text() + "colour = green\n")
-    no_repository.write_text("[cluster main]\nrepository = gone\n")
-    (unknown, *_) = refused("cluster_unknown", *everything(cluster="nain"), new=tmp_path / "new")
-    assert "nain" in unknown["msg"] and STANZA in unknown["msg"]
-    refused("config_missing", *everything(config_file=tmp_path / "missing.conf"), new=tmp_path / "new")
-    (broken_result, *_) = refused(
-        "config_invalid",
-        task("pg_backup_info", config_file=broken),
-        task("pg_backup_info", config_file=no_repository),
+    dangling.write_text("[cluster main]\nrepository = gone\n")
+    bare.write_text("[repository r]\nurl = /nowhere\n[cluster main]\nrepository = r\n")
+    results = refused(
+        *on_the_server("cluster_unknown", cluster="nain"),
+        ("cluster_unknown", task("pg_restore", cluster="nain", destination=folder / "new")),
+        ("config_missing", task("pg_backup", config_file=folder / "missing.conf")),
+        ("config_invalid", task("pg_backup", config_file=broken)),
+        ("config_invalid", task("pg_backup", config_file=dangling)),
+        ("config_invalid", task("pg_backup", config_file=bare)),
+        ("stanza_unknown", task("pg_backup", stanza="nobody-knows")),
+        ("name_invalid", task("pitr_configure", stanza="../climbing")),
     )
-    assert "colour" in broken_result["msg"]
-    refused("stanza_unknown", task("pg_backup", stanza="nobody-knows"))
-    refused("name_invalid", task("pg_backup", stanza="../climbing"))
+    assert "nain" in results[0]["msg"] and STANZA in results[0]["msg"]
+    assert "colour" in results[4]["msg"] and "gone" in results[5]["msg"] and "key_file" in results[6]["msg"]
+    assert "nain" in site.command_refused("cluster_unknown", "info", "--cluster", "nain")
 
 
 def test_the_on_host_command_that_is_missing_or_does_not_work(
-    refused: Refused, site: Site, new_folder: Callable[[], Path]
+    refused: Refused, new_folder: Callable[[], Path]
 ) -> None:
     folder = new_folder()
     broken = folder / "broken"
     broken.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
     broken.chmod(0o755)
     missing = {"agent_command": folder / "missing"}
-    refused(
-        "agent_missing",
-        task("pitr_configure", **missing),
-        task("pg_restore", **missing, destination=folder / "new"),
-        task("backup_verify", **missing, level="restore", scratch_directory=folder),
+    *_, result = refused(
+        ("agent_missing", task("pitr_configure", **missing)),
+        ("agent_missing", task("pg_restore", **missing, destination=folder / "new")),
+        ("agent_missing", task("backup_verify", **missing, level="restore", scratch_directory=folder)),
+        ("agent_not_working", task("pitr_configure", agent_command=broken)),
     )
-    (result,) = refused("agent_not_working", task("pitr_configure", agent_command=broken))
     assert "out of order" in result["msg"]
     assert list(folder.iterdir()) == [broken]

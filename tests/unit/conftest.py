@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For all unit tests: a clock, and a look at what is made durable."""
+"""For all unit tests: a clock, an empty repository, and a look at what is made durable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,37 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from fakes import SteppedClock
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import (
+    Repository,
+    create,
+)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
+from fakes import MemoryStore, SteppedClock
+from made import KEY
 
 
 @pytest.fixture
 def clock() -> Clock:
     """Time that passes when the test says so."""
     return SteppedClock()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store of the test's own."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def repository(store: MemoryStore, clock: Clock) -> Repository:
+    """An empty repository in the store."""
+    return create(store, KEY, clock)
+
+
+@pytest.fixture
+def stanza(repository: Repository) -> Stanza:
+    """A stanza that no cluster is registered under yet."""
+    return Stanza(repository, "main")
 
 
 @pytest.fixture

@@ -51,6 +51,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
 
+    def create(self) -> None:
+        """Nothing to make."""
+
     def writer(self, name: str) -> MemoryWriter:
         return MemoryWriter(self.objects, name)
 

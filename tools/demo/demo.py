@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from plays import HOST, Ansible, PlayFailed
-from stage import Stage
+from plays import HOST, Ansible
+from stage import DemoFailed, Stage
 
 FIRST_ORDERS, MORE_ORDERS = 200_000, 1_234
 RESCUE_PORT = 5433
@@ -37,7 +37,6 @@ class Story:
 
     def tell(self) -> dict[str, Any]:
         """Everything, from the first order to the report; what the summary needs."""
-        folder = self._stage.folder
         self._begin(f"A little web shop opens: PostgreSQL {self._stage.server_version()}, {FIRST_ORDERS:,} orders.")
         self._stage.start_server()
         self._ansible.prepare(**self._host_variables())
@@ -45,6 +44,7 @@ class Story:
 
         self._begin("Set up Lifeboat: the on-host command, encrypted WAL archiving that is proven, a first backup.")
         self._ansible.collection("configure")
+        print("     Nobody can read a repository without its key: on a real host you would now copy it elsewhere.")
 
         self._begin("Take another backup, as a timer would every night.")
         self._ansible.collection("backup")
@@ -52,6 +52,7 @@ class Story:
         self._begin(f"Business goes on, {MORE_ORDERS:,} orders that no backup has. Then somebody drops the table.")
         self._ansible.own("sell", shop_orders=MORE_ORDERS)
         accident = self._ansible.own("accident")
+        print(f"     {accident['orders']:,} orders at {accident['moment']}, none a moment later.")
 
         self._begin("Recover to the moment before the accident, into a second server beside the first.")
         self._ansible.collection(
@@ -59,31 +60,20 @@ class Story:
             lifeboat_hosts=HOST,
             confirm=f"{HOST}/main",
             restore_target_time=accident["moment"],
-            restore_destination=str(folder / "pg/rescued"),
+            restore_destination=self._stage.folder / "pg/rescued",
             restore_port=RESCUE_PORT,
             restore_socket_directory=self._stage.sockets,
         )
 
         self._begin("Look for the orders in the second server.")
         rescued = self._ansible.own("look", shop_port=RESCUE_PORT)
+        print(f"     {rescued['orders']:,} orders.")
 
         self._begin("Prove it the way an auditor wants it: restore once more, check everything, measure, report.")
         self._ansible.collection(
             "drill",
             drill_target_time=accident["moment"],
-            drill_report_directory=self._reports,
-            drill_report_name="report",
-            drill_rto_target=60,
-            drill_rpo_target=60,
-            drill_assertions=[
-                {"name": "every order is there", "database": "shop", "table": "orders", "equals": accident["orders"]},
-                {
-                    "name": "no order without a customer",
-                    "database": "shop",
-                    "query": "SELECT count(*) FROM orders WHERE customer IS NULL",
-                    "equals": "0",
-                },
-            ],
+            orders_expected=accident["orders"],
         )
         (drill,) = json.loads((self._reports / "report.json").read_text())["results"]
         return {"accident": accident, "rescued": rescued["orders"], "drill": drill}
@@ -95,6 +85,24 @@ class Story:
             "agent_install_packages": False,
             "agent_interpreter": self._venv / "bin/python",
             "archiving_restart": True,
+            "drill_assertions": [
+                {
+                    "name": "every order is there",
+                    "database": "shop",
+                    "table": "orders",
+                    "equals": "{{ orders_expected }}",
+                },
+                {
+                    "name": "no order without a customer",
+                    "database": "shop",
+                    "query": "SELECT count(*) FROM orders WHERE customer IS NULL",
+                    "equals": "0",
+                },
+            ],
+            "drill_report_directory": self._reports,
+            "drill_report_name": "report",
+            "drill_rpo_target": 60,
+            "drill_rto_target": 60,
             "drill_scratch_directory": folder / "scratch",
             "lifeboat_config_file": folder / "etc/lifeboat.conf",
             "lifeboat_prefix": folder / "usr",
@@ -118,17 +126,17 @@ class Story:
 
 def summary(told: dict[str, Any], page: Path, seconds: float) -> str:
     """The whole story in ten lines."""
-    accident, rescued, drill = told["accident"], told["rescued"], told["drill"]
-    orders, checks = accident["orders"], len(drill["checks"])
+    drill, orders, rescued = told["drill"], told["accident"]["orders"], told["rescued"]
+    seen = f"{len(drill['checks'])} checks by PostgreSQL's own tools and by SQL, all of them good"
     return f"""
 {_bold("What happened")}
-  The shop had {orders:,} orders. Dropping the table lost all of them, {MORE_ORDERS:,} of which were in no backup.
+  The shop had {orders:,} orders. Dropping the table lost all of them; {MORE_ORDERS:,} were in no backup.
   Recovered to the moment before, a second server has {rescued:,} orders: {orders - rescued:,} are missing.
-  The drill did it again and looked closer: {checks} checks by PostgreSQL's own tools and by SQL, all of them good.
-  {_bold("RTO")} {drill["rto_seconds"]:.1f} s: so long it took from the decision to restore until the restored server answered.
-  {_bold("RPO")} {drill["rpo_seconds"]:.1f} s: so old was the newest transaction brought back, seen from the moment asked for.
+  The drill did it again and looked closer: {seen}.
+  {_bold("RTO")} {drill["rto_seconds"]:.1f} s: from the decision to restore until the restored server answered a query.
+  {_bold("RPO")} {drill["rpo_seconds"]:.1f} s: age of the newest transaction brought back, seen from the moment asked for.
   {_bold("Report")} {page}
-  The demo took {seconds:.0f} s. The README says how to do the same for a server of your own."""
+  It took {seconds:.0f} s. How to do the same for a server of your own is in README.md."""
 
 
 def _bold(text: str) -> str:
@@ -150,9 +158,11 @@ def main() -> int:
             print(f"Lose a database and get it back. Everything happens in {stage.folder}, for about a minute.")
             told = Story(stage, venv, reports).tell()
             print(summary(told, reports / "report.html", time.monotonic() - began))
-            print(_kept(stage) if keep else "  Servers and files of the demo have been removed. KEEP=1 make demo keeps them.")
-    except PlayFailed as failed:
-        print(f"\nThe demo did not work: {failed}.", file=sys.stderr)
+            print(
+                _kept(stage) if keep else "  All else has been removed, servers and files; KEEP=1 make demo keeps them."
+            )
+    except DemoFailed as failed:
+        print(f"\nThe demo did not work: {failed}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted; servers and files of the demo have been removed.", file=sys.stderr)
@@ -161,9 +171,11 @@ def main() -> int:
 
 
 def _kept(stage: Stage) -> str:
-    return f"""  Kept, servers running: {stage.folder}
-    look inside:  {stage.pg_bin}/psql -h {stage.sockets} -p {RESCUE_PORT} -U postgres shop
-    end it:       for d in {stage.folder}/pg/*/; do kill -INT "$(head -1 "$d/postmaster.pid")"; done; rm -r {stage.folder}"""
+    psql = f"{stage.pg_bin}/psql -h {stage.sockets} -p {RESCUE_PORT} -U postgres shop"
+    stop = f'for d in {stage.folder}/pg/*/; do kill -INT "$(head -n 1 "$d/postmaster.pid")"; done'
+    return f"""  Kept, with both servers running: {stage.folder}
+    to look inside:  {psql}
+    to end it:       {stop}; rm -r {stage.folder}"""
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
-from stage import Stage
+from stage import DemoFailed, Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "shop"
 
+# Short: only what changes or fails is shown.
 CONFIGURATION = """\
 [defaults]
 inventory = inventory.json
@@ -31,10 +32,6 @@ display_ok_hosts = false
 display_skipped_hosts = false
 nocows = true
 """
-
-
-class PlayFailed(Exception):
-    """A playbook ended with an error, which it has shown."""
 
 
 class Ansible:
@@ -54,7 +51,7 @@ class Ansible:
         }
 
     def prepare(self, **variables: Any) -> None:
-        """Install the collection into the folder and write configuration and inventory, with *variables* of the host."""
+        """Install the collection into the folder; write the configuration, and the inventory with the host's *variables*."""
         folder = self._stage.folder
         (folder / "home").mkdir()
         (folder / "ansible.cfg").write_text(CONFIGURATION.format(folder=folder))
@@ -76,31 +73,39 @@ class Ansible:
         self._galaxy("install", "--offline", artifact, "--collections-path", collections)
 
     def _galaxy(self, *arguments: str | Path) -> None:
-        subprocess.run(
-            [self._venv / "bin/ansible-galaxy", "collection", *arguments],
-            cwd=self._stage.folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        command = [self._venv / "bin/ansible-galaxy", "collection", *arguments]
+        if self._stage.perform(command, self._environment, quiet=True):
+            raise DemoFailed("the collection could not be built and installed; see above")
 
     def own(self, name: str, **variables: Any) -> Any:
         """Run one of the demo's own playbooks, with a file that it may write a result to; that result."""
         shutil.copytree(CHECKOUT / "tools/demo/playbooks", self._stage.folder / "playbooks", dirs_exist_ok=True)
         result = self._stage.folder / f"{name}.result.json"
-        self._play(self._stage.folder / "playbooks" / f"{name}.yml", {**variables, "shop_result": result})
+        playbook = self._stage.folder / "playbooks" / f"{name}.yml"
+        self._play([str(playbook), *_as_options({**variables, "shop_result": result})], quiet=True)
         return json.loads(result.read_text()) if result.exists() else None
 
     def collection(self, name: str, **variables: Any) -> None:
-        """Run one of the collection's playbooks, after showing the command that a user would type."""
-        playbook = f"lifeboat.postgresql.{name}"
-        shown = (f"-e {shlex.quote(f'{key}={value}')}" for key, value in variables.items() if isinstance(value, str))
-        print(f"     $ ansible-playbook {' '.join([playbook, *shown])}", flush=True)
-        self._play(playbook, variables)
+        """Run one of the collection's playbooks, after showing the command, which is what a user would type."""
+        arguments = [f"lifeboat.postgresql.{name}", *_as_options(variables)]
+        print(_as_typed(["ansible-playbook", *arguments]), flush=True)
+        self._play(arguments)
 
-    def _play(self, playbook: str | Path, variables: dict[str, Any]) -> None:
-        given = json.dumps(variables, default=str)
-        command = [self._venv / "bin/ansible-playbook", playbook, "--extra-vars", given]
-        if self._stage.perform(command, self._environment):
-            raise PlayFailed(f"the playbook {playbook} failed; what it showed above says why")
+    def _play(self, arguments: list[str], *, quiet: bool = False) -> None:
+        command: list[str | Path] = [self._venv / "bin/ansible-playbook", *arguments]
+        # Errors go to standard error, so that quiet plays show them too.
+        environment = self._environment | {"ANSIBLE_DISPLAY_FAILED_STDERR": str(quiet)}
+        if self._stage.perform(command, environment, quiet=quiet):
+            raise DemoFailed(f"the playbook {arguments[0]} failed; what it showed above says why")
+
+
+def _as_options(variables: dict[str, Any]) -> list[str]:
+    return [f"--extra-vars={name}={value}" for name, value in variables.items()]
+
+
+def _as_typed(command: list[str]) -> str:
+    """A command line for people, in lines that are not too long."""
+    glue = "\0"  # keeps an option and its value on one line
+    words = " ".join(shlex.quote(word).replace("--extra-vars=", f"-e{glue}") for word in command)
+    lines = textwrap.wrap(words, 100, break_long_words=False, break_on_hyphens=False)
+    return "     $ " + " \\\n         ".join(lines).replace(glue, " ")

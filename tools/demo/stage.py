@@ -34,6 +34,10 @@ def server_account() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody")
 
 
+class DemoFailed(Exception):
+    """Something did not work; the message says what."""
+
+
 class Stage:
     """The demo's folder. As a context manager it ends with everything in it, unless it is to be kept."""
 
@@ -117,18 +121,23 @@ class Stage:
             extra_groups=[] if drop else None,
         )
         if done.returncode:
-            raise RuntimeError(f"{program} failed:\n{done.stdout}")
+            raise DemoFailed(f"{self.pg_bin / program} failed: {done.stdout.strip()}")
         return done.stdout
 
     # Programs that the demo waits for
 
-    def perform(self, command: Sequence[str | Path], environment: dict[str, str]) -> int:
+    def perform(self, command: Sequence[str | Path], environment: dict[str, str], *, quiet: bool = False) -> int:
         """Run a program in the folder, in a process group of its own, and return how it ended.
 
-        Ctrl-C reaches the demo alone; the stagehand hands it on.
+        Ctrl-C reaches the demo alone; the stagehand hands it on. Of a *quiet* one only the errors are seen.
         """
         self._player = subprocess.Popen(
-            list(command), cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, process_group=0
+            list(command),
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else None,
+            process_group=0,
         )
         os.write(self._wire, b"%d\n" % self._player.pid)
         ended = self._player.wait()
@@ -158,8 +167,8 @@ class Stage:
         """Stop every server below the folder and remove it, until both are so."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self.folder.exists() and time.monotonic() < deadline:
-            for pid_file in self.folder.rglob("postmaster.pid"):
-                with suppress(RuntimeError):
+            for pid_file in list(self.folder.rglob("postmaster.pid")):
+                with suppress(DemoFailed):
                     self._run("pg_ctl", "stop", "--mode", "immediate", "--pgdata", str(pid_file.parent))
             shutil.rmtree(self.folder, ignore_errors=True)
 

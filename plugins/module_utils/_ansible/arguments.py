@@ -38,4 +38,13 @@ CONNECTION: Spec = {
     "ca_cert": {"type": "path"},
 }
 
-SHARED: Spec = {**CLUSTER, **CONNECTION}
+S3: Spec = {
+    "s3_endpoint": {"type": "str"},
+    "s3_region": {"type": "str"},
+    "s3_path_style": {"type": "bool"},
+    "s3_ca_file": {"type": "path"},
+    "s3_profile": {"type": "str"},
+    "s3_credentials_file": {"type": "path"},
+}
+
+SHARED: Spec = {**CLUSTER, **CONNECTION, **S3}

@@ -25,8 +25,8 @@ from .._engine.privileges import Owner
 from .._engine.report.events import Event, Finished, Warned
 from .._engine.report.job_file import open_job
 from .._engine.report.tee import Tee
-from .._engine.repository.access import THIRD_PARTY
-from .._engine.thirdparty import preload
+from .._engine.repository.access import prepare
+from .._engine.specs import RepositorySpec
 
 _SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
@@ -67,10 +67,10 @@ def _agent_interpreter(agent_command: str) -> list[str]:
     return [first[2:].split()[0].decode()] if first.startswith(b"#!/") else []
 
 
-def ensure_packages(module: AnsibleModule, packages: Iterable[str]) -> None:
+def ensure_packages(module: AnsibleModule, repository: RepositorySpec, packages: Iterable[str]) -> None:
     """Respawn under an interpreter that has what this one lacks; name the package if none has."""
     try:
-        preload((*THIRD_PARTY, *packages))
+        prepare(repository, packages)
     except PreconditionError as error:
         if not has_respawned():
             candidates = [*_agent_interpreter(module.params["agent_command"]), *_SYSTEM_INTERPRETERS]
@@ -91,16 +91,17 @@ def reporting(module: AnsibleModule) -> Iterator[None]:
 
 def run(
     module: AnsibleModule,
+    repository: RepositorySpec,
     packages: Iterable[str],
     owner: Callable[[], Owner],
     task: Callable[[ProgressSink], dict[str, Any]],
 ) -> None:
     """Run the task as the owner, let others follow it in the job file, and end the module with its result."""
-    ensure_packages(module, packages)
+    ensure_packages(module, repository, packages)
     warnings = _Warnings()
     job = open_job(module.params["job_id"] or f"{module._name}-{secrets.token_hex(6)}", module._name)
     try:
-        result = run_job(owner(), packages, task, Tee(job, warnings))
+        result = run_job(owner(), repository, packages, task, Tee(job, warnings))
     except LifeboatError as error:
         job.emit(Finished(ok=False, message=error.message))
         raise

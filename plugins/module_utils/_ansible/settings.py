@@ -20,7 +20,7 @@ def cluster_values(params: dict[str, Any]) -> dict[str, str]:
         settings = config.read(path)
         if params["config_file"] or params["cluster"] in settings.clusters:
             values.update(config.cluster_settings(settings, path, params["cluster"]))
-    for key in ("repository", "key_file", *config.CLUSTER_KEYS):
+    for key in ("repository", *config.REPOSITORY_KEYS, *config.CLUSTER_KEYS):
         if params.get(key) is not None:
             values[key] = str(params[key])
     return values
@@ -37,4 +37,4 @@ def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: Re
     if params["config_file"] or (path.exists() and cluster.name in config.read(path).clusters):
         elsewhere = [] if path == config.DEFAULT_PATH else ["--config", str(path)]
         return [*elsewhere, "--cluster", cluster.name]
-    return ["--repository", repository.url, "--key-file", str(repository.key_file), "--stanza", cluster.stanza]
+    return [*repository.command_options(), "--stanza", cluster.stanza]

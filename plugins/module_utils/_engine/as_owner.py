@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from . import durable
-from .errors import PreconditionError
+from .errors import LifeboatError, PreconditionError
 from .ports import ProgressSink
 from .privileges import Owner, Task, account, account_named, owner_of, run_as
-from .repository.access import THIRD_PARTY
-from .thirdparty import preload
+from .repository.access import prepare
+from .specs import RepositorySpec
 
 
 def owner_for(data_directory: Path | None) -> Owner:
@@ -57,16 +58,38 @@ def owner_of_new(directory: Path, name: str | None, data_directory: Path | None)
     return owner_of(existing)
 
 
-def provide_directory(directory: Path, owner: Owner) -> None:
-    """Make a directory for `owner` where only root may; one that exists is left as it is."""
-    if os.geteuid() != 0 or directory.exists():
-        return
-    durable.make_directories(directory, 0o755)
-    directory.chmod(0o700)
-    os.chown(directory, owner.uid, owner.gid, follow_symlinks=False)
+@contextlib.contextmanager
+def provided(directories: Iterable[Path], owner: Owner) -> Iterator[None]:
+    """Make directories for `owner` where only root may; those that exist are left as they are.
+
+    What was made is taken away again, as far as it is empty, when the block ends with an error.
+    """
+    made: list[Path] = []
+    try:
+        if os.geteuid() == 0:
+            for directory in directories:
+                made += _make_for(directory, owner)
+        yield
+    except LifeboatError:
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        raise
 
 
-def run_job(owner: Owner, packages: Iterable[str], task: Task, sink: ProgressSink) -> dict[str, Any]:
-    """Import what the job needs, then run it as `owner`."""
-    preload((*THIRD_PARTY, *packages))
+def _make_for(directory: Path, owner: Owner) -> list[Path]:
+    """The directories that were missing: parents that everybody may enter, the last for `owner` alone."""
+    missing = [each for each in (*reversed(directory.parents), directory) if not each.exists()]
+    if missing:
+        durable.make_directories(directory, 0o755)
+        directory.chmod(0o700)
+        os.chown(directory, owner.uid, owner.gid, follow_symlinks=False)
+    return missing
+
+
+def run_job(
+    owner: Owner, repository: RepositorySpec, packages: Iterable[str], task: Task, sink: ProgressSink
+) -> dict[str, Any]:
+    """Import what the job and its repository need, then run it as `owner`."""
+    prepare(repository, packages)
     return run_as(owner, task, sink)

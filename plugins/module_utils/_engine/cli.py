@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 STOP_RECOVERY = 200
 
 _OPTIONS = (
-    ("repository", "the repository's path"),
+    ("repository", "the repository: a path, or s3://bucket/prefix"),
     ("key-file", "the file with the repository's key"),
+    ("s3-endpoint", "the URL of an S3 server other than AWS"),
+    ("s3-region", "the bucket's region"),
+    ("s3-path-style", "whether the bucket's name is in the path (true) or in the host name (false)"),
+    ("s3-ca-file", "the authorities that may have signed the S3 server's certificate"),
+    ("s3-profile", "the profile of AWS's configuration files to use"),
+    ("s3-credentials-file", "the file with the access key and its secret"),
     ("stanza", "the cluster's name in the repository"),
     ("data-directory", "the server's data directory"),
     ("bin-dir", "the directory with PostgreSQL's programs"),
@@ -117,7 +123,7 @@ def _backup(arguments: argparse.Namespace) -> int:
         result = backup.run(request, SystemClock(), sink)
         return {"changed": result.changed, "backup": summary.backup(result.backup) if result.backup else None}
 
-    result = run_job(owner_for(cluster.data_directory), backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    result = run_job(owner_for(cluster.data_directory), repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
     made = result["backup"]
     if arguments.json:
         _print(json.dumps(result))

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import PreconditionError
-from .specs import ClusterSpec, ConnectionSpec, RepositorySpec
+from .specs import S3_SETTINGS, ClusterSpec, ConnectionSpec, RepositorySpec, S3Spec
 
 DEFAULT_PATH = Path("/etc/lifeboat/lifeboat.conf")
-REPOSITORY_KEYS = ("url", "key_file")
+_REPOSITORY_NEEDS = ("url", "key_file")
+REPOSITORY_KEYS = (*_REPOSITORY_NEEDS, *S3_SETTINGS)
 CLUSTER_KEYS = (
     "repository",
     "stanza",
@@ -95,7 +96,7 @@ def read(path: Path) -> Settings:
 
 
 def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str]:
-    """One cluster's settings, with its repository's url and key_file beside them."""
+    """One cluster's settings, with its repository's beside them."""
     if name not in settings.clusters:
         known = ", ".join(sorted(settings.clusters)) or "none"
         raise _error(
@@ -114,10 +115,11 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
             code="config_invalid",
         )
     values = settings.repositories[repository]
-    missing = [key for key in REPOSITORY_KEYS if key not in values]
+    missing = [key for key in _REPOSITORY_NEEDS if key not in values]
     if missing:
         raise _error(path, f"[repository {repository}] lacks {missing[0]}.", "Add it.", code="config_invalid")
-    merged.update(repository=values["url"], key_file=values["key_file"])
+    merged.update(values)
+    merged["repository"] = merged.pop("url")
     return merged
 
 
@@ -159,7 +161,15 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         data_directory=_path(values.get("data_directory")),
         bin_directory=_path(values.get("bin_dir")),
     )
-    return cluster, RepositorySpec(values["repository"], Path(values["key_file"]))
+    s3 = S3Spec(
+        endpoint=values.get("s3_endpoint") or None,
+        region=values.get("s3_region") or None,
+        path_style=_truth(name, "s3_path_style", values.get("s3_path_style")),
+        ca_file=_path(values.get("s3_ca_file")),
+        profile=values.get("s3_profile") or None,
+        credentials_file=_path(values.get("s3_credentials_file")),
+    )
+    return cluster, RepositorySpec(values["repository"], Path(values["key_file"]), s3)
 
 
 def _port(name: str, text: str | None) -> int | None:
@@ -173,6 +183,19 @@ def _port(name: str, text: str | None) -> int | None:
             code="setting_invalid",
         )
     return int(text)
+
+
+def _truth(name: str, setting: str, text: str | None) -> bool | None:
+    if text is None or text == "":
+        return None
+    if text.lower() not in configparser.ConfigParser.BOOLEAN_STATES:
+        raise PreconditionError(
+            f"describing the cluster {name}",
+            f"{text!r} is neither yes nor no.",
+            f"Give {setting} as true or false, or leave it out.",
+            code="setting_invalid",
+        )
+    return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
 
 
 def _path(text: str | None) -> Path | None:

@@ -43,8 +43,8 @@ def temporary_beside(path: Path) -> Path:
     return path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
 
 
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Replace `path` by `data`, atomically and durably."""
+def write_file(path: Path, data: bytes, mode: int, *, replace: bool = True) -> None:
+    """Replace `path` by `data`, atomically and durably. Without `replace` it must not exist yet."""
     temporary = temporary_beside(path)
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -53,7 +53,11 @@ def write_file(path: Path, data: bytes, mode: int) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)
+            temporary.unlink()
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -9,7 +9,7 @@ where a value came from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 
@@ -32,11 +32,34 @@ class ConnectionSpec:
 
 
 @dataclass(frozen=True)
+class S3Spec:
+    """How to reach a bucket. What is left out is found as AWS's own tools find it; secrets are in files only."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    path_style: bool | None = None
+    ca_file: Path | None = None
+    profile: str | None = None
+    credentials_file: Path | None = None
+
+
+S3_SETTINGS = tuple(f"s3_{field.name}" for field in fields(S3Spec))
+
+
+@dataclass(frozen=True)
 class RepositorySpec:
     """Where backups are kept, and the file with the key that opens them."""
 
     url: str
     key_file: Path
+    s3: S3Spec = S3Spec()
+
+    def command_options(self) -> list[str]:
+        """The same for the on-host command."""
+        settings = {f"s3-{field.name}": getattr(self.s3, field.name) for field in fields(S3Spec)}
+        settings.update({"repository": self.url, "key-file": self.key_file})
+        given = [(name, str(value)) for name, value in settings.items() if value is not None]
+        return [word for name, value in given for word in (f"--{name.replace('_', '-')}", value)]
 
 
 @dataclass(frozen=True)

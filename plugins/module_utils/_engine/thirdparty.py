@@ -20,6 +20,7 @@ PACKAGES: dict[str, tuple[str, str, str]] = {
     "psycopg": ("python3-psycopg", "python3-psycopg3", "psycopg[binary]"),
     "cryptography": ("python3-cryptography", "python3-cryptography", "cryptography"),
     "zstandard": ("python3-zstandard", "python3-zstandard", "zstandard"),
+    "botocore": ("python3-botocore", "python3-botocore", "botocore"),
     "numpy": ("python3-numpy", "python3-numpy", "numpy"),
     "xxhash": ("python3-xxhash", "python3-xxhash", "xxhash"),
 }

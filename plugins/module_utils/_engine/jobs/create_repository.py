@@ -13,7 +13,7 @@ from ..errors import PreconditionError
 from ..repository import repository
 from ..repository.keys import generate_key_file, read_key_file
 from ..specs import RepositorySpec
-from ..store.opening import open_store
+from ..store.opening import local_directory, open_store
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,15 @@ class CreateResult:
     key_id: str | None
 
 
-def directory_of(spec: RepositorySpec) -> Path:
-    """The directory that a repository is in, or will be."""
-    return open_store(spec.url).root
+def directories(spec: RepositorySpec) -> list[Path]:
+    """The directories on this machine in which the repository, if it is one here, and its key will be."""
+    directory = local_directory(spec)
+    return [*([directory] if directory else []), spec.key_file.parent]
 
 
 def run(spec: RepositorySpec, clock: Clock, *, create_key: bool, check_mode: bool = False) -> CreateResult:
     """Make the key where there is none and none is in use, then the repository."""
-    store = open_store(spec.url)
+    store = open_store(spec)
     present = repository.exists(store)
     new_key = not spec.key_file.exists()
     if new_key and (present or not create_key):
@@ -50,9 +51,10 @@ def run(spec: RepositorySpec, clock: Clock, *, create_key: bool, check_mode: boo
             opened = repository.open_repository(store, read_key_file(spec.key_file))
             return CreateResult(False, False, opened.repository_id, read_key_file(spec.key_file).key_id)
         return CreateResult(True, new_key, None, None)
-    key = generate_key_file(spec.key_file) if new_key else read_key_file(spec.key_file)
     if present:
+        key = read_key_file(spec.key_file)
         return CreateResult(False, False, repository.open_repository(store, key).repository_id, key.key_id)
-    store.create()
+    store.create()  # before the key: a repository that cannot be made needs none
+    key = generate_key_file(spec.key_file) if new_key else read_key_file(spec.key_file)
     made = repository.create(store, key, clock)
     return CreateResult(True, new_key, made.repository_id, key.key_id)

@@ -51,9 +51,8 @@ def fetch_program(agent: Path, repository: RepositorySpec, stanza: str, life: In
             "Install it with the module lifeboat_agent, or set agent_command to where it is.",
             code="agent_missing",
         )
-    options = {"repository": repository.url, "key-file": str(repository.key_file)}
-    options.update({"stanza": stanza, "incarnation": life.incarnation})
-    return [str(agent), "archive-fetch", *(word for name, value in options.items() for word in (f"--{name}", value))]
+    of_the_cluster = ["--stanza", stanza, "--incarnation", life.incarnation]
+    return [str(agent), "archive-fetch", *repository.command_options(), *of_the_cluster]
 
 
 def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> None:

@@ -87,7 +87,6 @@ def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[s
         "sslrootcert": spec.ca_cert,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "lifeboat",
-        "options": "-c lc_messages=C",
     }
     return {key: value for key, value in options.items() if value is not None}
 
@@ -156,7 +155,7 @@ def connect(spec: ConnectionSpec, data_directory: Path | None, *, users_queries:
     psycopg = require("psycopg")
     options = connect_options(spec, data_directory)
     if not users_queries:
-        options["options"] += " -c search_path=pg_catalog"
+        options["options"] = "-c search_path=pg_catalog"
     attempted = f"connecting to PostgreSQL as {spec.user} ({target_text(options)})"
     try:
         raw = psycopg.connect(autocommit=True, **options)

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .control_file import unreadable
+
 
 @dataclass(frozen=True)
 class PostmasterPid:
@@ -21,12 +23,22 @@ class PostmasterPid:
     listen_address: str
 
 
+def _lines(data_directory: Path) -> list[str]:
+    path = data_directory / "postmaster.pid"
+    try:
+        return path.read_text().split("\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
+
+
 def read(data_directory: Path) -> PostmasterPid | None:
     """The running server's note, or None when there is none or it is still being written."""
     try:
-        lines = (data_directory / "postmaster.pid").read_text().split("\n")
+        lines = _lines(data_directory)
         return PostmasterPid(int(lines[0]), int(lines[2]), int(lines[3]), lines[4].strip(), lines[5].strip())
-    except (FileNotFoundError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return None
 
 
@@ -37,9 +49,8 @@ def is_running(data_directory: Path) -> bool:
     than to write below a server.
     """
     try:
-        first = (data_directory / "postmaster.pid").read_text().split("\n")[0]
-        os.kill(abs(int(first)), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+        os.kill(abs(int(_lines(data_directory)[0])), 0)
+    except (ProcessLookupError, ValueError, IndexError):
         return False
     except PermissionError:
         return True

@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..specs import RepositorySpec
-from ..store.opening import open_store
+from ..store import opening
+from ..thirdparty import preload
 from .keys import read_key_file
 from .repository import Repository, open_repository
 from .stanza import Stanza
 
-THIRD_PARTY = ("cryptography.hazmat.primitives.ciphers.aead", "cryptography.exceptions", "zstandard")
+_THIRD_PARTY = ("cryptography.hazmat.primitives.ciphers.aead", "cryptography.exceptions", "zstandard")
+
+
+def prepare(spec: RepositorySpec, packages: Iterable[str]) -> None:
+    """Import what opening the repository takes, and `packages`; the first that is missing is named."""
+    preload((*_THIRD_PARTY, *packages))
+    opening.prepare(spec)
 
 
 def opened(spec: RepositorySpec) -> Repository:
     """Open the repository with the user's key file."""
-    return open_repository(open_store(spec.url), read_key_file(spec.key_file))
+    return open_repository(opening.open_store(spec), read_key_file(spec.key_file))
 
 
 def stanza_of(spec: RepositorySpec, stanza: str) -> Stanza:

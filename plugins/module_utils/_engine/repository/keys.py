@@ -51,11 +51,18 @@ class WrappingKey:
 
 
 def generate_key_file(path: Path) -> WrappingKey:
-    """Write a new random key, readable by its owner only."""
+    """Write a new random key, readable by its owner only. A key that exists is never overwritten."""
     key = WrappingKey(secrets.token_bytes(KEY_BYTES))
     text = _KEY_FILE_PREFIX + base64.urlsafe_b64encode(key.secret).decode("ascii") + "\n"
     try:
-        durable.write_file(path, text.encode("ascii"), 0o400)
+        durable.write_file(path, text.encode("ascii"), 0o400, replace=False)
+    except FileExistsError as exc:
+        raise PreconditionError(
+            f"writing the key file {path}",
+            "there is one already.",
+            "Use it, or move it away; a repository that was made with it can be read with nothing else.",
+            code="key_file_exists",
+        ) from exc
     except OSError as exc:
         raise PreconditionError(
             f"writing the key file {path}",
@@ -173,11 +180,11 @@ def unwrap(document: dict[str, Any], wrapping: WrappingKey, repository_id: str, 
     aead = aesgcm(wrapping.secret)
     opened = []
     for role in ROLES:
-        sealed = base64.b64decode(recipient["wrapped"][role])
+        context = _wrap_context(repository_id, document["epoch"], role)
         try:
-            context = _wrap_context(repository_id, document["epoch"], role)
+            sealed = base64.b64decode(recipient["wrapped"][role])
             opened.append(aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context))
-        except invalid_tag as exc:
+        except (invalid_tag, ValueError) as exc:
             raise IntegrityError(
                 attempted,
                 f"the wrapped {role} key of epoch {document['epoch']} is damaged or belongs to another repository.",

@@ -109,7 +109,7 @@ class PackReader:
     """Reads frames of packs, keeping each pack's opened key. One per worker."""
 
     def __init__(
-        self, store: Store, keys_of: Callable[[int], EpochKeys], role: str, name_of: Callable[[str], str]
+        self, store: Store, keys_of: Callable[[int], EpochKeys | None], role: str, name_of: Callable[[str], str]
     ) -> None:
         self._store = store
         self._keys_of = keys_of

@@ -62,17 +62,9 @@ class Repository:
         """The keys of the present epoch, for writing."""
         return self._epochs[max(self._epochs)]
 
-    def keys_of(self, epoch: int) -> EpochKeys:
-        """The keys of an epoch, for reading."""
-        try:
-            return self._epochs[epoch]
-        except KeyError as exc:
-            raise IntegrityError(
-                f"reading an object of epoch {epoch} in {self.store.url}",
-                f"the repository has no keys of epoch {epoch}.",
-                f"Restore {layout.epoch_keys(epoch)} from another copy, or the object itself if it is damaged.",
-                code="object_damaged",
-            ) from exc
+    def keys_of(self, epoch: int) -> EpochKeys | None:
+        """The keys of an epoch, for reading; None when the repository has no such epoch."""
+        return self._epochs.get(epoch)
 
     def stream_writer(
         self, writer: ObjectWriter, role: str, identity: str, level: int = METADATA_LEVEL

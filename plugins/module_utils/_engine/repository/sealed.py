@@ -91,7 +91,12 @@ class Opener:
     """Authenticates and decodes the frames of one object."""
 
     def __init__(
-        self, keys_of: Callable[[int], EpochKeys], role: str, identity: str, header: bytes, where: tuple[str, str]
+        self,
+        keys_of: Callable[[int], EpochKeys | None],
+        role: str,
+        identity: str,
+        header: bytes,
+        where: tuple[str, str],
     ) -> None:
         self._name, self._url = where
         self._header = header
@@ -103,9 +108,12 @@ class Opener:
             raise damaged(self._name, self._url, "it does not start like a sealed object.")
         if _ROLE_NAMES.get(code) != role:
             raise damaged(self._name, self._url, f"it is not sealed as {role}.")
+        keys = keys_of(epoch)
+        if keys is None:
+            raise damaged(self._name, self._url, f"it names epoch {epoch}, of which the repository has no keys.")
         aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
         self._invalid_tag = require("cryptography.exceptions").InvalidTag
-        self._aead: Any = aesgcm(keys_of(epoch).object_key(role, salt, identity))
+        self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
         zstandard = require("zstandard")
         self._zstd_error = zstandard.ZstdError
         self._decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
@@ -182,7 +190,7 @@ class _Window:
 
 
 def read_stream(
-    store: Store, name: str, keys_of: Callable[[int], EpochKeys], role: str, identity: str
+    store: Store, name: str, keys_of: Callable[[int], EpochKeys | None], role: str, identity: str
 ) -> Iterator[bytes]:
     """Raw bytes of a sealed stream, frame by frame; a stream that was cut short is an error."""
     size = store.size(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from ..errors import IntegrityError
+from ..errors import IntegrityError, PreconditionError
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Store(Protocol):
 
     url: str
 
+    def create(self) -> None:
+        """Make the place that objects go to, where making it is ours."""
+        ...
+
     def writer(self, name: str) -> ObjectWriter:
         """Begin to write an object; an existing one of this name is replaced at commit."""
 
@@ -77,3 +81,26 @@ def missing(name: str, url: str) -> IntegrityError:
         code="object_missing",
         object=name,
     )
+
+
+def truncated(name: str, url: str, offset: int, length: int, size: int | None) -> IntegrityError:
+    """An object ends before the range that was asked of it."""
+    return IntegrityError(
+        f"reading {length} bytes at {offset} of {name} in {url}",
+        f"the object has only {size} bytes.",
+        "It was truncated; restore this object from another copy of the repository.",
+        code="object_truncated",
+        object=name,
+    )
+
+
+def checked_object_name(name: str, url: str) -> str:
+    """The name, if it is one in every store: others could climb out of their place or vanish from listings."""
+    if any(not part or part.startswith(".") for part in name.split("/")):
+        raise PreconditionError(
+            f"naming an object of {url}",
+            f"{name!r} is not a valid object name.",
+            "Names of stanzas and backups consist of letters, digits, '-', '_' and '.', not first a dot.",
+            code="object_name_invalid",
+        )
+    return name

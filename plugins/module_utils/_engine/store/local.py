@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from .. import durable
-from ..errors import IntegrityError, LifeboatError, PreconditionError, StorageError
-from .base import ObjectInfo, missing
+from ..errors import LifeboatError, StorageError
+from .base import ObjectInfo, checked_object_name, missing, truncated
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
@@ -139,15 +139,7 @@ class LocalStore:
             raise _storage_error(f"creating the repository {self.url}", exc) from exc
 
     def _path(self, name: str) -> Path:
-        parts = name.split("/")
-        if any(not part or part.startswith(".") for part in parts):
-            raise PreconditionError(
-                f"naming an object of {self.url}",
-                f"{name!r} is not a valid object name.",
-                "Names of stanzas and backups consist of letters, digits, '-', '_' and '.', not first a dot.",
-                code="object_name_invalid",
-            )
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*checked_object_name(name, self.url).split("/"))
 
     def writer(self, name: str) -> LocalWriter:
         """Begin to write an object."""
@@ -180,13 +172,7 @@ class LocalStore:
         except OSError as exc:
             raise self._read_error(name, exc) from exc
         if len(data) != length:
-            raise IntegrityError(
-                f"reading {length} bytes at {offset} of {name} in {self.url}",
-                f"the object has only {self.size(name)} bytes.",
-                "It was truncated; restore this object from another copy of the repository.",
-                code="object_truncated",
-                object=name,
-            )
+            raise truncated(name, self.url, offset, length, self.size(name))
         return data
 
     def _read_error(self, name: str, exc: OSError) -> LifeboatError:

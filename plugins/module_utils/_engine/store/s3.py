@@ -16,7 +16,7 @@ from ..errors import IntegrityError, PreconditionError, UnsupportedError
 from ..specs import S3Spec
 from .base import ObjectInfo, checked_object_name, missing, truncated
 from .s3_calls import Call, Patience, S3Calls
-from .s3_errors import error_code, library_answer, status
+from .s3_errors import error_code, refusal, status
 from .s3_upload import PartThreads, S3Writer, Target
 
 PART_BYTES = 8 << 20
@@ -119,7 +119,7 @@ class S3Store:
             attempts += 1
             try:
                 client.put_object(**names, Body=call.body(data), IfNoneMatch="*")
-            except library_answer() as exc:
+            except refusal() as exc:
                 if status(exc) != 412:
                     raise
                 return False
@@ -134,7 +134,7 @@ class S3Store:
         def delete(client: Any, _call: Call) -> None:
             try:
                 client.delete_object(**names)
-            except library_answer() as exc:
+            except refusal() as exc:
                 if error_code(exc) != "NoSuchKey":
                     raise
 
@@ -166,7 +166,7 @@ class S3Store:
         def get(client: Any, call: Call) -> bytes | None:
             try:
                 answer = _get_object(client, names, Range=wanted)
-            except library_answer() as exc:
+            except refusal() as exc:
                 if status(exc) != 416:  # it ends before the offset
                     raise
                 return b""
@@ -179,7 +179,7 @@ class S3Store:
         if data is None:
             raise missing(name, self.url)
         if len(data) != length:
-            raise truncated(name, self.url, offset, length, len(data))
+            raise truncated(name, self.url, offset, length, self.size(name))
         return data
 
     def _require_range(self, name: str, answer: dict[str, Any], offset: int, length: int) -> None:
@@ -204,7 +204,7 @@ class S3Store:
         def look(client: Any, _call: Call) -> int | None:
             try:
                 return int(client.head_object(**names)["ContentLength"])
-            except library_answer() as exc:
+            except refusal() as exc:
                 if not 400 <= status(exc) < 500:
                     raise
             # The refusal of a HEAD has no body that could say why; that of a GET has.
@@ -249,7 +249,7 @@ def _get_object(client: Any, names: dict[str, str], **how: str) -> dict[str, Any
     """The answer, None when there is no such object."""
     try:
         answer: dict[str, Any] = client.get_object(**names, **how)
-    except library_answer() as exc:
+    except refusal() as exc:
         if error_code(exc) != "NoSuchKey":
             raise
         return None

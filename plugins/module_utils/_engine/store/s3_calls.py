@@ -108,7 +108,7 @@ class S3Calls:
     ) -> Result:
         """The result of `operation`, which gets the client and the call and may be run several times."""
         call = Call(self._clock, within or self._patience_now(), unwanted)
-        failures = (*_library_errors(), OSError, GaveUp)
+        failures = _failures()
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -144,7 +144,7 @@ class S3Calls:
             return self._client
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
+def _failures() -> tuple[type[Exception], ...]:
     """The roots of what botocore raises, and of what it lets through from below while a body is read."""
     exceptions = require("botocore.exceptions")
-    return exceptions.BotoCoreError, exceptions.ClientError, require("urllib3.exceptions").HTTPError
+    return exceptions.BotoCoreError, exceptions.ClientError, require("urllib3.exceptions").HTTPError, OSError, GaveUp

@@ -9,6 +9,7 @@ botocore's own retries are off; `s3_calls` decides about them for all that belon
 from __future__ import annotations
 
 import configparser
+import contextlib
 import functools
 import os
 import stat
@@ -24,7 +25,11 @@ from ..version import VERSION
 THIRD_PARTY = ("botocore.session", "botocore.config", "botocore.exceptions")
 _DEFAULT_REGION = "us-east-1"  # what servers other than AWS expect unless configured otherwise
 # The authorities that the operating system trusts: Debian's and SUSE's place, then the Red Hat family's.
-_SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt")
+_SYSTEM_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+)
 _CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -55,15 +60,18 @@ def make_client(spec: S3Spec, *, connections: int, connect_timeout: float, read_
     return client
 
 
+@functools.cache
 def warm_up() -> None:
     """Load all that a client needs from files, before privileges are dropped: later they may not be readable."""
     nobody = dict.fromkeys(_CREDENTIALS[:2], "warm-up")
     session = require("botocore.session").Session()
     session.register_component("data_loader", _service_models())
-    session.create_client("s3", region_name=_DEFAULT_REGION, **nobody)
+    # A mistake in the user's AWS configuration is reported when the real client is made.
+    with contextlib.suppress(require("botocore.exceptions").BotoCoreError):
+        session.create_client("s3", region_name=_DEFAULT_REGION, **nobody)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _service_models() -> Any:
     return require("botocore.loaders").create_loader()
 
@@ -82,7 +90,7 @@ def _authorities(spec: S3Spec, from_environment: str | None) -> str | None:
                 f"reading the certificate authorities in {spec.ca_file}",
                 "the file does not exist or cannot be read.",
                 "Correct s3_ca_file, and let the data directory's owner read the file.",
-                code="s3_ca_file_not_readable",
+                code="ca_file_not_readable",
             )
         return str(spec.ca_file)
     return from_environment or next((path for path in _SYSTEM_AUTHORITIES if os.path.exists(path)), None)
@@ -107,14 +115,14 @@ def _credentials_in(path: Path, profile: str | None) -> Mapping[str, str]:
             attempted,
             f"{exc.strerror}.",
             "Correct s3_credentials_file, and let the data directory's owner read the file (owner and mode 0400).",
-            code="s3_credentials_file_not_readable",
+            code="credentials_file_not_readable",
         ) from exc
     if mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
         raise PreconditionError(
             attempted,
             f"its mode {stat.S_IMODE(mode):04o} lets other users read or change it.",
             f"Run: chmod 0400 {path}; if other users may have read it, replace the keys.",
-            code="s3_credentials_file_permissions",
+            code="credentials_file_permissions",
         )
     parser = configparser.RawConfigParser()
     try:
@@ -127,7 +135,7 @@ def _credentials_in(path: Path, profile: str | None) -> Mapping[str, str]:
             attempted,
             f"it has no section [{section}] with {_CREDENTIALS[0]} and {_CREDENTIALS[1]}.",
             "Write it in the form of AWS's shared credentials file, or name the right section with s3_profile.",
-            code="s3_credentials_file_invalid",
+            code="credentials_file_invalid",
         ) from None
     return found
 

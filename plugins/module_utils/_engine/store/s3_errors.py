@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LifeboatError, PreconditionError, StorageError
+from ..errors import StorageError
 from ..thirdparty import require
 
 
@@ -28,115 +28,102 @@ class Diagnosis:
     happened: str
     remedy: str
     transient: bool = False
-    kind: type[LifeboatError] = StorageError
 
-    def error(self, attempted: str, tried_seconds: float | None = None) -> LifeboatError:
+    def error(self, attempted: str, tried_seconds: float | None = None) -> StorageError:
         """The error that ends the job; with the time for which it was tried in vain."""
         tried = f" It was tried for {tried_seconds:.0f} s." if tried_seconds is not None else ""
-        return self.kind(attempted, f"{self.happened}{tried}", self.remedy, code=self.code)
+        return StorageError(attempted, f"{self.happened}{tried}", self.remedy, code=self.code)
 
 
 BUCKET_MISSING = Diagnosis(
-    "storage_bucket_missing",
-    "the bucket does not exist.",
-    "Correct the bucket's name in the repository's URL, or create the bucket.",
-    kind=PreconditionError,
+    code="storage_bucket_missing",
+    happened="the bucket does not exist.",
+    remedy="Correct the bucket's name in the repository's URL, or create the bucket.",
 )
 NOT_PERMITTED = Diagnosis(
-    "storage_not_permitted",
-    "the server denies it to these credentials.",
-    "Let them list the bucket and read, write and delete objects below the repository's prefix.",
+    code="storage_not_permitted",
+    happened="the server denies it to these credentials.",
+    remedy="Let them list the bucket and read, write and delete objects below the repository's prefix.",
 )
 KEY_UNKNOWN = Diagnosis(
-    "storage_access_key_unknown",
-    "the server does not know this access key.",
-    "Correct the credentials, or s3_endpoint if they are for another server.",
+    code="storage_access_key_unknown",
+    happened="the server does not know this access key.",
+    remedy="Correct the credentials, or s3_endpoint if they are for another server.",
 )
 SECRET_WRONG = Diagnosis(
-    "storage_secret_wrong",
-    "the server refuses the signature: the secret key does not belong to the access key.",
-    "Correct the secret key. If it is right, check s3_region and any proxy that changes requests.",
+    code="storage_secret_wrong",
+    happened="the server refuses the signature: the secret key does not belong to the access key.",
+    remedy="Correct the secret key. If it is right, check s3_region and any proxy that changes requests.",
 )
 CREDENTIALS_MISSING = Diagnosis(
-    "storage_credentials_missing",
-    "no credentials were found.",
-    "Name a file with s3_credentials_file, a profile with s3_profile, or give the machine a role. The server's"
+    code="storage_credentials_missing",
+    happened="no credentials were found.",
+    remedy="Name a file with s3_credentials_file, a profile with s3_profile, or give the machine a role. The server's"
     " archive_command does not see the environment of a play or a shell.",
-    kind=PreconditionError,
 )
 CREDENTIALS_EXPIRED = Diagnosis(
-    "storage_credentials_expired",
-    "the credentials have expired.",
-    "Renew them, then run again; backups made before are untouched.",
+    code="storage_credentials_expired",
+    happened="the credentials have expired.",
+    remedy="Renew them, then run again; backups made before are untouched.",
 )
 CLOCK_SKEWED = Diagnosis(
-    "storage_clock_skewed",
-    "this machine's clock and the server's differ too much.",
-    "Set the clock, for example with chrony or systemd-timesyncd, then run again.",
-    kind=PreconditionError,
+    code="storage_clock_skewed",
+    happened="this machine's clock and the server's differ too much.",
+    remedy="Set the clock, for example with chrony or systemd-timesyncd, then run again.",
 )
 REGION_WRONG = Diagnosis(
-    "storage_region_wrong",
-    "the bucket is in another region than the request was signed for.",
-    "Set s3_region to the bucket's region.",
-    kind=PreconditionError,
+    code="storage_region_wrong",
+    happened="the bucket is in another region than the request was signed for.",
+    remedy="Set s3_region to the bucket's region.",
 )
 ARCHIVED = Diagnosis(
-    "object_archived",
-    "the object is in an archive tier and must be thawed before it can be read.",
-    "Restore it to a readable tier with the provider's tools, then run again.",
+    code="object_archived",
+    happened="the object is in an archive tier and must be thawed before it can be read.",
+    remedy="Restore it to a readable tier with the provider's tools, then run again.",
 )
 FULL = Diagnosis(
-    "storage_full",
-    "the storage is full, or a quota is used up.",
-    "Make room or raise the quota, then run again; backups made before are untouched.",
+    code="storage_full",
+    happened="the storage is full, or a quota is used up.",
+    remedy="Make room or raise the quota, then run again; backups made before are untouched.",
 )
 THROTTLED = Diagnosis(
-    "storage_throttled",
-    "the server keeps asking to slow down.",
-    "Run with fewer jobs or at another time, or raise the limits of the bucket.",
+    code="storage_throttled",
+    happened="the server keeps asking to slow down.",
+    remedy="Run with fewer jobs or at another time, or raise the limits of the bucket.",
     transient=True,
 )
 DAMAGED_ON_THE_WAY = Diagnosis(
-    "storage_damages_data",
-    "the server received other bytes than were sent, each time.",
-    "Look for a proxy or network device between here and the server that changes data.",
+    code="storage_damages_data",
+    happened="the server received other bytes than were sent, each time.",
+    remedy="Look for a proxy or network device between here and the server that changes data.",
     transient=True,
 )
 UNREACHABLE = Diagnosis(
-    "storage_unreachable",
-    "the server cannot be reached.",
-    "Check s3_endpoint, the network and any firewall or proxy between here and the server.",
+    code="storage_unreachable",
+    happened="the server cannot be reached.",
+    remedy="Check s3_endpoint, the network and any firewall or proxy between here and the server.",
     transient=True,
 )
 CONNECTION_LOST = Diagnosis(
-    "storage_connection_lost",
-    "the connection to the server broke or fell silent.",
-    "Check the network and the server's health, then run again; what was stored before is untouched.",
+    code="storage_connection_lost",
+    happened="the connection to the server broke or fell silent.",
+    remedy="Check the network and the server's health, then run again; what was stored before is untouched.",
     transient=True,
 )
 CERTIFICATE_REFUSED = Diagnosis(
-    "storage_certificate_refused",
-    "the server's certificate is not trusted.",
-    "Set s3_ca_file to the authority that signed it, or correct the host name in s3_endpoint.",
-    kind=PreconditionError,
+    code="storage_certificate_refused",
+    happened="the server's certificate is not trusted.",
+    remedy="Set s3_ca_file to the authority that signed it, or correct the host name in s3_endpoint.",
 )
 TLS_NOT_SPOKEN = Diagnosis(
-    "storage_tls_failed",
-    "what answers there does not speak TLS.",
-    "Correct the port in s3_endpoint, or begin it with http:// if that is really meant.",
-    kind=PreconditionError,
+    code="storage_tls_failed",
+    happened="what answers there does not speak TLS.",
+    remedy="Correct the port in s3_endpoint, or begin it with http:// if that is really meant.",
 )
 PROFILE_UNKNOWN = Diagnosis(
-    "storage_profile_unknown",
-    "none of this user's AWS configuration files has the profile.",
-    "Correct s3_profile, or name the credentials' file with s3_credentials_file.",
-    kind=PreconditionError,
-)
-CONDITION_FAILED = Diagnosis(
-    "storage_condition_failed",
-    "another write came first.",
-    "Run again.",
+    code="storage_profile_unknown",
+    happened="none of this user's AWS configuration files has the profile.",
+    remedy="Correct s3_profile, or name the credentials' file with s3_credentials_file.",
 )
 
 _BY_ERROR_CODE = {
@@ -163,9 +150,8 @@ _BY_ERROR_CODE = {
     "BadDigest": DAMAGED_ON_THE_WAY,
     "XAmzContentSHA256Mismatch": DAMAGED_ON_THE_WAY,
     "RequestTimeout": CONNECTION_LOST,
-    "PreconditionFailed": CONDITION_FAILED,
 }
-_BY_STATUS = {403: NOT_PERMITTED, 412: CONDITION_FAILED, 429: THROTTLED, 507: FULL}
+_BY_STATUS = {403: NOT_PERMITTED, 429: THROTTLED, 507: FULL}
 # 409: another operation on the object is under way.
 _TRANSIENT_STATUSES = frozenset({408, 409, 500, 502, 503, 504})
 
@@ -181,9 +167,14 @@ _BY_EXCEPTION = (
     ("ConnectTimeoutError", UNREACHABLE),
     ("ProxyConnectionError", UNREACHABLE),
     ("HTTPClientError", CONNECTION_LOST),
-    ("ResponseStreamingError", CONNECTION_LOST),
     ("IncompleteReadError", CONNECTION_LOST),
 )
+
+
+def refusal() -> type[Exception]:
+    """What botocore raises for an answer that is not a success."""
+    found: type[Exception] = require("botocore.exceptions").ClientError
+    return found
 
 
 def error_code(exc: BaseException) -> str:
@@ -209,21 +200,23 @@ def diagnose(exc: BaseException) -> Diagnosis:
     if status(exc):
         said = " ".join(f"{error_code(exc)} {_answer(exc).get('Error', {}).get('Message') or ''}".split())
         return Diagnosis(
-            "storage_failed",
-            f"the server answered {status(exc)} ({said}).",
-            "Look this answer up in the server's documentation or logs.",
+            code="storage_failed",
+            happened=f"the server answered {status(exc)} ({said}).",
+            remedy="Look this answer up in the server's documentation or logs.",
             transient=status(exc) in _TRANSIENT_STATUSES,
         )
     exceptions = require("botocore.exceptions")
-    if isinstance(exc, (GaveUp, OSError, require("urllib3.exceptions").HTTPError)):
-        return CONNECTION_LOST
     if isinstance(exc, exceptions.SSLError):
         return _tls_failure(str(exc).upper())
     for name, diagnosis in _BY_EXCEPTION:
         if isinstance(exc, getattr(exceptions, name, ())):
             return diagnosis
+    if isinstance(exc, (GaveUp, OSError, require("urllib3.exceptions").HTTPError)):
+        return CONNECTION_LOST
     return Diagnosis(
-        "storage_failed", f"{type(exc).__name__}: {exc}.", "Check the repository's URL and its s3_ settings."
+        code="storage_failed",
+        happened=f"{type(exc).__name__}: {exc}.",
+        remedy="Check the repository's URL and its s3_ settings.",
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import LifeboatError, StorageError
 from .s3_calls import Call, S3Calls
-from .s3_errors import error_code, library_answer
+from .s3_errors import error_code, refusal
 
 _MOST_PARTS = 10_000  # S3's limit
 _ABORT_SECONDS = 10.0  # what is not removed by then, the bucket's lifecycle rule removes
@@ -160,7 +160,7 @@ class S3Writer:
                 client.complete_multipart_upload(
                     **self._target.names, UploadId=self._upload, MultipartUpload={"Parts": parts}
                 )
-            except library_answer() as exc:
+            except refusal() as exc:
                 # The answer to an earlier attempt may have been lost: then the upload is gone and the object is there.
                 if error_code(exc) != "NoSuchUpload" or not self._is_there(client):
                     raise
@@ -170,6 +170,6 @@ class S3Writer:
     def _is_there(self, client: Any) -> bool:
         try:
             found = client.head_object(**self._target.names)
-        except library_answer():
+        except refusal():
             return False
         return bool(found["Metadata"].get(_MARK) == self._mark)
