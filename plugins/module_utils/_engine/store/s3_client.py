@@ -24,7 +24,11 @@ from ..version import VERSION
 THIRD_PARTY = ("botocore.session", "botocore.config", "botocore.exceptions")
 _DEFAULT_REGION = "us-east-1"  # what servers other than AWS expect unless configured otherwise
 # The authorities that the operating system trusts: Debian's and SUSE's place, then the Red Hat family's.
-_SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt")
+_SYSTEM_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+)
 _CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -63,7 +67,7 @@ def warm_up() -> None:
     session.create_client("s3", region_name=_DEFAULT_REGION, **nobody)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _service_models() -> Any:
     return require("botocore.loaders").create_loader()
 
