@@ -18,9 +18,6 @@ from ..postgres.data_directory import TABLESPACES
 from ..repository.manifest import Header
 
 MARKER = "lifeboat-restore-unfinished.json"
-_AUTO_CONF = "postgresql.auto.conf"
-_MAIN_CONF = "postgresql.conf"
-_DIRECTORY_MODE = 0o700
 
 
 @dataclass(frozen=True)
