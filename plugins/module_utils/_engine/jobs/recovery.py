@@ -21,7 +21,8 @@ from ..repository.manifest import Header
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
-from .restore_layout import Layout, lay_out
+from .restore_layout import Layout
+from .restore_writer import lay_out
 
 LOG_NAME = "lifeboat-recovery.log"
 
@@ -55,17 +56,22 @@ def fetch_program(agent: Path, repository: RepositorySpec, stanza: str, life: In
     return [str(agent), "archive-fetch", *repository.command_options(), *of_the_cluster]
 
 
-def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> None:
-    """Lay out the data directory with its recovery settings; nothing is started."""
+def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
+    """Lay out the data directory with its recovery settings; nothing is started. Returns salvaged WAL."""
     settings = {
         # Whatever was restored archives nothing until somebody decides that it shall (I5).
         "archive_mode": "off",
+        # ... and follows nobody, even if the backup was taken from a standby.
+        "primary_conninfo": "",
+        "primary_slot_name": "",
         "restore_command": recovery_settings.restore_command(list(plan.fetch_program)),
         **plan.target.settings(),
         **plan.settings,
     }
     archive = WalArchive(plan.stanza, plan.life)
-    lay_out(plan.stanza, archive, plan.header, Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs), sink)
+    return lay_out(
+        plan.stanza, archive, plan.header, Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs), sink
+    )
 
 
 def instance_of(plan: RecoveryPlan, runner: ProcessRunner, clock: Clock) -> Instance:

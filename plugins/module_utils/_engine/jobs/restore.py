@@ -23,7 +23,7 @@ from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
 from . import choose
 from .recovery import RecoveryPlan, fetch_program, instance_of, start_and_replay, write_directory
-from .restore_layout import map_tablespaces, require_free_directory, require_space
+from .restore_layout import map_tablespaces, require_space, require_usable_directory
 
 THIRD_PARTY = ("xxhash",)
 
@@ -61,6 +61,7 @@ class RestoreRequest:
     socket_directory: Path | None = None
     tablespace_mapping: Mapping[str, str] = field(default_factory=dict)
     tablespace_root: Path | None = None  # where tablespaces go that are not mapped
+    delta: bool = False  # bring the cluster in the directory back in place, writing only what differs
     start: bool = True
     jobs: int = 2
     recovery_timeout: float = 3600.0
@@ -75,19 +76,21 @@ class RestoreResult:
     last_commit: str | None
     phases: list[PhaseTime]
     gaps: list[str]
+    salvaged_wal: list[str] = field(default_factory=list)
 
 
 def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[RecoveryPlan, list[str]]:
     """Every check there is before anything is written."""
     sink.emit(PhaseStarted("checking", "repository, target and directory"))
-    require_free_directory(request.data_directory)
     stanza = stanza_of(request.repository, request.stanza)
     header = choose.backup_for(stanza, request.backup, request.target, clock.now())
     life = choose.life_of(stanza, header)
     gaps = choose.require_recoverable(WalArchive(stanza, life), header, request.target)
     for missing in gaps:
         sink.emit(Warned(f"the WAL segment {missing} is missing: only targets before it can be reached"))
-    require_space(request.data_directory, header.raw_bytes)
+    require_usable_directory(request.data_directory, header.system_identifier, delta=request.delta)
+    if not request.delta:
+        require_space(request.data_directory, header.raw_bytes)
     settings = {}
     if request.port is not None:
         settings["port"] = str(request.port)
@@ -107,7 +110,7 @@ def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[
         target=request.target,
         data_directory=request.data_directory,
         tablespaces=map_tablespaces(
-            header, request.data_directory, request.tablespace_mapping, request.tablespace_root
+            header, request.data_directory, request.tablespace_mapping, request.tablespace_root, delta=request.delta
         ),
         programs=programs.find(header.major_version, request.bin_directory),
         fetch_program=fetch_program(request.agent, request.repository, request.stanza, life),
@@ -126,10 +129,10 @@ def run(
     plan, gaps = prepare(request, clock, timer)
     if check_mode:
         return RestoreResult(plan.header, request.start, None, [], gaps)
-    write_directory(plan, timer)
+    salvaged = write_directory(plan, timer)
     last_commit = None
     if request.start:
         instance = instance_of(plan, runner, clock)
         start_and_replay(plan, instance, timer, request.recovery_timeout, {})
         last_commit = instance.last_commit_in_log()
-    return RestoreResult(plan.header, request.start, last_commit, timer.times(), gaps)
+    return RestoreResult(plan.header, request.start, last_commit, timer.times(), gaps, salvaged)

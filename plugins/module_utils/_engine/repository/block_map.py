@@ -61,10 +61,29 @@ class BlockMap:
         return {run.placed.pack for run in self.runs}
 
 
+def differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
+    """Ranges of pages whose digests differ from the known ones; pages without a known one differ."""
+    count = len(new) // DIGEST_BYTES
+    if not known:
+        return [(0, count)]
+    if new == known:
+        return []
+    ranges: list[tuple[int, int]] = []
+    for page in range(count):
+        at = page * DIGEST_BYTES
+        if new[at : at + DIGEST_BYTES] == known[at : at + DIGEST_BYTES]:
+            continue
+        if ranges and ranges[-1][1] == page:
+            ranges[-1] = (ranges[-1][0], page + 1)
+        else:
+            ranges.append((page, page + 1))
+    return ranges
+
+
 def merge(previous: BlockMap | None, changed: Iterable[tuple[int, Run]], digests: bytes) -> BlockMap:
     """The new map: `changed` runs by their first page, ascending; every other page as it was."""
     pages = len(digests) // DIGEST_BYTES
-    old = _Cursor(previous.runs if previous else ())
+    old = Cursor(previous.runs if previous else ())
     runs: list[Run] = []
     position = 0
     for first, run in changed:
@@ -75,10 +94,10 @@ def merge(previous: BlockMap | None, changed: Iterable[tuple[int, Run]], digests
     return BlockMap(digests, tuple(runs))
 
 
-class _Cursor:
-    """Walks once through a map's runs, cutting pieces out."""
+class Cursor:
+    """Walks once through a map's runs, cutting pieces out. Ask for ascending pages."""
 
-    def __init__(self, runs: tuple[Run, ...]) -> None:
+    def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = iter(runs)
         self._run: Run | None = next(self._runs, None)
         self._first = 0

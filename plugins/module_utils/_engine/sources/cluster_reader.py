@@ -19,7 +19,7 @@ from ..errors import PreconditionError
 from ..ports import ProgressSink
 from ..postgres import data_directory, pages
 from ..report.events import Warned
-from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, merge, parse, render
+from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, differing, merge, parse, render
 from ..repository.digests import Digester
 from ..repository.manifest import Chunk, FileEntry, render_entry
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
@@ -206,7 +206,7 @@ class Worker:
                 break
             first = size // pages.PAGE_BYTES
             new = bytearray(self._reading.digester.pages(data))
-            for start, end in _differing(new, known[first * DIGEST_BYTES : first * DIGEST_BYTES + len(new)]):
+            for start, end in differing(new, known[first * DIGEST_BYTES : first * DIGEST_BYTES + len(new)]):
                 piece = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
                 offset = size + start * pages.PAGE_BYTES
                 settled = self._settled(source, handle, piece, offset, relation_start + first + start)
@@ -350,25 +350,6 @@ class _MapDraft:
         block_map = merge(self._previous, self._runs, self._digests)
         self._worker.finish_map(self._source, self._entry, block_map, self._previous)
         return True
-
-
-def _differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
-    """Ranges of pages whose digests differ from the known ones; pages without a known one differ."""
-    count = len(new) // DIGEST_BYTES
-    if not known:
-        return [(0, count)]
-    if new == known:
-        return []
-    ranges: list[tuple[int, int]] = []
-    for page in range(count):
-        at = page * DIGEST_BYTES
-        if new[at : at + DIGEST_BYTES] == known[at : at + DIGEST_BYTES]:
-            continue
-        if ranges and ranges[-1][1] == page:
-            ranges[-1] = (ranges[-1][0], page + 1)
-        else:
-            ranges.append((page, page + 1))
-    return ranges
 
 
 def _still(handle: int, before: os.stat_result) -> bool:

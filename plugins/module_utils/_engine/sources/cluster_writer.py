@@ -21,15 +21,17 @@ from ..postgres.pg_manifest import ManifestFile
 from ..repository.manifest import FileEntry
 from . import workers
 from .file_reader import FileReader
+from .file_update import update_file
 from .tally import ByteTally
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a file of the backup goes."""
+    """Where a file of the backup goes. With `keeps_equal` content that is there already stays."""
 
     entry: FileEntry
     path: Path
+    keeps_equal: bool = False
 
 
 def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> ManifestFile:
@@ -37,6 +39,9 @@ def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> Ma
     path, entry = destination.path, destination.entry
     checksum = file_checksum()
     try:
+        if destination.keeps_equal and update_file(path, entry, reader, checksum, tally):
+            return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
+        checksum = file_checksum()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb", buffering=0) as stream:
             os.fchmod(stream.fileno(), entry.mode)

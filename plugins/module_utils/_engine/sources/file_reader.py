@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import IntegrityError
-from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, BlockMap, parse
+from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, BlockMap, Cursor, parse
 from ..repository.digests import Digester
 from ..repository.manifest import FileEntry
 from ..repository.packs import PackReader, PlacedFrame
@@ -29,7 +29,7 @@ _LONGEST_FETCH = 4  # frames
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Bytes of one frame that come next in the file."""
 
     placed: PlacedFrame
@@ -52,37 +52,34 @@ class FileReader:
         self._capacity = max(_LONGEST_FETCH, _KEPT_FRAMES // jobs)
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
+    @property
+    def digester(self) -> Digester:
+        """What content is recognised by."""
+        return self._digester
+
     def pieces(self, entry: FileEntry) -> Iterator[bytes]:
         """The file's content in order, in pieces of up to about a mebibyte."""
-        return self._mapped(entry) if entry.block_map else self._whole(entry)
+        if entry.block_map:
+            return MappedFile(self, entry).pieces()
+        return self._whole(entry)
+
+    def block_map(self, entry: FileEntry) -> BlockMap:
+        """A mapped file's map."""
+        return parse(b"".join(self._maps.read(placed) for placed in entry.block_map))
 
     def _whole(self, entry: FileEntry) -> Iterator[bytes]:
         digest = self._digester.file()
         size = 0
-        parts = [_Part(chunk.placed, chunk.start, chunk.length) for chunk in entry.chunks]
-        for piece in self._joined(parts):
+        parts = [Part(chunk.placed, chunk.start, chunk.length) for chunk in entry.chunks]
+        for piece in self.joined(parts, FrameOrder(part.placed for part in parts)):
             digest.update(piece)
             size += len(piece)
             yield piece
         if size != entry.size or digest.hexdigest() != entry.digest:
-            raise _differs(entry)
+            raise differs(entry)
 
-    def _mapped(self, entry: FileEntry) -> Iterator[bytes]:
-        block_map = parse(b"".join(self._maps.read(placed) for placed in entry.block_map))
-        position = 0
-        for piece in self._joined(_parts(block_map, entry.size)):
-            first = position // PAGE_BYTES
-            digests = self._digester.pages(piece)
-            if block_map.digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(digests)] != digests:
-                raise _differs(entry)
-            position += len(piece)
-            yield piece
-        if position != entry.size or block_map.pages != -(-entry.size // PAGE_BYTES):
-            raise _differs(entry)
-
-    def _joined(self, parts: list[_Part]) -> Iterator[bytes]:
-        """The parts' bytes, small ones put together. A piece ends where a page ends."""
-        order = _FrameOrder(part.placed for part in parts)
+    def joined(self, parts: Iterable[Part], order: FrameOrder) -> Iterator[bytes]:
+        """The parts' bytes, small ones put together."""
         fetched_together = max(1, min(_LONGEST_FETCH, self._capacity // max(1, order.packs)))
         waiting: list[bytes] = []
         size = 0
@@ -97,7 +94,7 @@ class FileReader:
         if waiting:
             yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
 
-    def _frame(self, placed: PlacedFrame, order: _FrameOrder, count: int) -> bytes:
+    def _frame(self, placed: PlacedFrame, order: FrameOrder, count: int) -> bytes:
         key = (placed.pack, placed.frame.number)
         raw = self._kept.get(key)
         if raw is not None:
@@ -112,7 +109,7 @@ class FileReader:
         return raw
 
 
-class _FrameOrder:
+class FrameOrder:
     """A file's frames by pack and place, to find those that follow one another."""
 
     def __init__(self, frames: Iterable[PlacedFrame]) -> None:
@@ -133,18 +130,44 @@ class _FrameOrder:
         return run
 
 
-def _parts(block_map: BlockMap, size: int) -> list[_Part]:
-    """A map's runs as bytes; the file's size says how long the last page is."""
-    parts = []
-    position = 0
-    for run in block_map.runs:
-        length = min(run.pages * PAGE_BYTES, size - position)
-        parts.append(_Part(run.placed, run.start, length))
-        position += length
-    return parts
+class MappedFile:
+    """A file with a block map, read whole or by ranges of pages in ascending order."""
+
+    def __init__(self, reader: FileReader, entry: FileEntry) -> None:
+        self._reader = reader
+        self._entry = entry
+        self.block_map = reader.block_map(entry)
+        if self.block_map.pages != -(-entry.size // PAGE_BYTES):
+            raise differs(entry)
+        self._cursor = Cursor(self.block_map.runs)
+        self._order = FrameOrder(run.placed for run in self.block_map.runs)
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it."""
+        return self.pages(0, self.block_map.pages)
+
+    def pages(self, first: int, end: int) -> Iterator[bytes]:
+        """The pages from `first` up to, not including, `end`, compared with their digests."""
+        position = first * PAGE_BYTES
+        for piece in self._reader.joined(self._parts(first, end), self._order):
+            at = position // PAGE_BYTES * DIGEST_BYTES
+            digests = self._reader.digester.pages(piece)
+            if self.block_map.digests[at : at + len(digests)] != digests:
+                raise differs(self._entry)
+            position += len(piece)
+            yield piece
+
+    def _parts(self, first: int, end: int) -> Iterator[Part]:
+        """The runs as bytes; the file's size says how long the last page is."""
+        position = first * PAGE_BYTES
+        for run in self._cursor.take(first, end):
+            length = min(run.pages * PAGE_BYTES, self._entry.size - position)
+            yield Part(run.placed, run.start, length)
+            position += length
 
 
-def _differs(entry: FileEntry) -> IntegrityError:
+def differs(entry: FileEntry) -> IntegrityError:
+    """The content is authentic but not this file's: a defect, not damage."""
     return IntegrityError(
         f"reading {entry.path} from the backup",
         "its content does not match the digest that was recorded.",

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing a file that is there already to the backup's content, writing only what differs.
+
+What is equal is found by content alone: size and time of a file in a damaged directory prove
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..checksums import FileChecksum
+from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, differing
+from ..repository.manifest import FileEntry
+from .file_reader import FileReader, MappedFile
+from .tally import ByteTally
+
+_WINDOW_BYTES = 4 << 20
+
+
+def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: FileChecksum, tally: ByteTally) -> bool:
+    """Whether the file now has the backup's content, durably. False when it must be written anew."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        path.unlink()  # a link, or a file without permissions: not what a backup holds
+        return False
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            return False
+        if entry.block_map:
+            _update_pages(handle, entry, MappedFile(reader, entry), reader, checksum, tally)
+        elif not _is_equal(handle, facts.st_size, entry, reader, checksum):
+            return False
+        else:
+            tally.add(entry.size)
+        os.fchmod(handle, entry.mode)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return True
+
+
+def _is_equal(handle: int, size: int, entry: FileEntry, reader: FileReader, checksum: FileChecksum) -> bool:
+    if size != entry.size:
+        return False
+    digest = reader.digester.file()
+    position = 0
+    while data := os.pread(handle, _WINDOW_BYTES, position):
+        digest.update(data)
+        checksum.update(data)
+        position += len(data)
+    return bool(digest.hexdigest() == entry.digest)
+
+
+def _update_pages(
+    handle: int, entry: FileEntry, mapped: MappedFile, reader: FileReader, checksum: FileChecksum, tally: ByteTally
+) -> None:
+    """Compare page by page and fetch those that differ."""
+    os.ftruncate(handle, entry.size)  # what is missing now reads as zeros, and differs
+    position = 0
+    while position < entry.size:
+        data = bytearray(os.pread(handle, min(_WINDOW_BYTES, entry.size - position), position))
+        first = position // PAGE_BYTES
+        here = reader.digester.pages(data)
+        wanted = mapped.block_map.digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(here)]
+        for start, end in differing(here, wanted):
+            at = start * PAGE_BYTES
+            for piece in mapped.pages(first + start, first + end):
+                os.pwrite(handle, piece, position + at)
+                data[at : at + len(piece)] = piece
+                at += len(piece)
+        checksum.update(data)
+        position += len(data)
+        tally.add(len(data))
