@@ -22,7 +22,7 @@ for variable in [name for name in os.environ if name.startswith("PG")]:
 # ansible_collections.lifeboat.postgresql is the checkout: modules and engine import as in an installed collection.
 collection = BUILD / "collections/ansible_collections/lifeboat/postgresql"
 collection.parent.mkdir(parents=True, exist_ok=True)
-if not collection.exists():
+if collection.resolve() != CHECKOUT:
     collection.unlink(missing_ok=True)
     collection.symlink_to(CHECKOUT)
 sys.path.insert(0, str(BUILD / "collections"))

@@ -15,6 +15,7 @@ description:
   - The backup becomes visible only when everything it needs, its WAL included, is durable in the repository.
   - With O(max_age) it ensures that a young enough backup exists, and changes nothing when one does.
   - Page checksums are verified while reading.
+  - The backup can be taken from a standby; it goes under the stanza of its primary.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
@@ -56,9 +57,11 @@ options:
     type: bool
     default: true
   archive_wait:
-    description: How many seconds to wait for the backup's WAL to arrive in the repository.
+    description:
+      - How many seconds to wait for the backup's WAL to arrive in the repository. Defaults to 60, on a standby to 300.
+      - A standby cannot end the last segment that its backup needs; its primary does when the segment is full or after
+        its C(archive_timeout).
     type: float
-    default: 60
   damaged_pages:
     description:
       - What to do when pages with wrong checksums are found that no running change explains.
@@ -66,6 +69,13 @@ options:
     type: str
     choices: [fail, warn]
     default: warn
+  max_rate:
+    description: Read at most this many megabytes a second.
+    type: float
+  low_priority:
+    description: Whether to leave processor and disk to others.
+    type: bool
+    default: false
   annotations:
     description: Texts to keep with the backup, by name.
     type: dict
@@ -197,8 +207,10 @@ def main() -> None:
             "jobs": {"type": "int", "default": 2},
             "compression_level": {"type": "int", "default": 3},
             "fast_checkpoint": {"type": "bool", "default": True},
-            "archive_wait": {"type": "float", "default": 60},
+            "archive_wait": {"type": "float"},
             "damaged_pages": {"type": "str", "choices": ["fail", "warn"], "default": "warn"},
+            "max_rate": {"type": "float"},
+            "low_priority": {"type": "bool", "default": False},
             "annotations": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -217,6 +229,8 @@ def main() -> None:
             fast_checkpoint=params["fast_checkpoint"],
             archive_wait=params["archive_wait"],
             fail_on_damaged_pages=params["damaged_pages"] == "fail",
+            max_rate=runner.bytes_per_second(params["max_rate"]),
+            low_priority=params["low_priority"],
             annotations={str(name): str(text) for name, text in params["annotations"].items()},
         )
 

@@ -23,7 +23,7 @@ extends_documentation_fragment:
 options:
   destination:
     description:
-      - The new cluster's data directory. It must be empty or not exist.
+      - The new cluster's data directory. It must be empty or not exist, unless O(delta) is set.
       - Its parent directory must be writable by the O(owner).
     type: path
     required: true
@@ -47,10 +47,25 @@ options:
   socket_directory:
     description: The directory of the new cluster's Unix socket. Without it the one in its restored configuration.
     type: path
+  delta:
+    description:
+      - Bring the cluster that is in O(destination) back in place, writing only what differs.
+      - It must be the very cluster that the backup is of, and it must not run. Its tablespaces stay where they are,
+        and its WAL that was never archived is archived now or set aside beside it.
+      - B(Everything else in the directory is replaced.)
+    type: bool
+    default: false
+  max_rate:
+    description: Write at most this many megabytes a second.
+    type: float
+  low_priority:
+    description: Whether to leave processor and disk to others.
+    type: bool
+    default: false
   tablespace_mapping:
     description:
       - A new directory for each tablespace of the backup, by its original location.
-      - The original locations are never used.
+      - The original locations are used only with O(delta), where the cluster is the original.
     type: dict
     default: {}
   start:
@@ -127,6 +142,11 @@ missing_segments:
   returned: success
   type: list
   elements: str
+salvaged_wal:
+  description: WAL of the old cluster that was never archived, and was archived now or set aside.
+  returned: success
+  type: list
+  elements: str
 """
 
 from dataclasses import asdict
@@ -154,7 +174,10 @@ def main() -> None:
             "port": {"type": "int"},
             "socket_directory": {"type": "path"},
             "tablespace_mapping": {"type": "dict", "default": {}},
+            "delta": {"type": "bool", "default": False},
             "start": {"type": "bool", "default": True},
+            "max_rate": {"type": "float"},
+            "low_priority": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 2},
             "recovery_timeout": {"type": "float", "default": 3600},
         },
@@ -174,7 +197,10 @@ def main() -> None:
             port=params["port"],
             socket_directory=Path(params["socket_directory"]) if params["socket_directory"] else None,
             tablespace_mapping=params["tablespace_mapping"],
+            delta=params["delta"],
             start=params["start"],
+            max_rate=runner.bytes_per_second(params["max_rate"]),
+            low_priority=params["low_priority"],
             jobs=params["jobs"],
             recovery_timeout=params["recovery_timeout"],
         )
@@ -189,6 +215,7 @@ def main() -> None:
                 "last_commit": result.last_commit or "",
                 "phases": [asdict(phase) for phase in result.phases],
                 "missing_segments": result.gaps,
+                "salvaged_wal": result.salvaged_wal,
             }
 
         runner.run(

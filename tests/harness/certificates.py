@@ -24,20 +24,16 @@ class Certificates(NamedTuple):
     key: Path
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """Write an authority and a server's certificate for localhost, *.localhost and 127.0.0.1 into *folder*."""
+def make_certificates(folder: Path, *host_names: str) -> Certificates:
+    """Write an authority and a server's certificate for 127.0.0.1 and these names into *folder*."""
     files = Certificates(folder / "ca.crt", folder / "server.crt", folder / "server.key")
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("Lifeboat's tests")
     constraints = x509.BasicConstraints(ca=True, path_length=None)
     ca = _builder(ca_name, ca_name, ca_key).add_extension(constraints, critical=True).sign(ca_key, hashes.SHA256())
-    places = [
-        x509.DNSName("localhost"),
-        x509.DNSName("*.localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
+    places = [*map(x509.DNSName, host_names), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     server = (
-        _builder(_name("localhost"), ca_name, key)
+        _builder(_name("a server of the tests"), ca_name, key)
         .add_extension(x509.SubjectAlternativeName(places), critical=False)
         .sign(ca_key, hashes.SHA256())
     )

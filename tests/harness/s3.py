@@ -32,6 +32,7 @@ from .machine import CHECKOUT, CLEAN_ENVIRONMENT, CommandFailed, cannot_be_had, 
 from .run_folder import RunFolder
 
 REGION = "us-east-1"
+DOMAIN = "s3.localhost"  # a bucket may be addressed as a host below it, by those who can resolve that
 ACCOUNT = "lifeboat"
 
 CONFIGURATION = """\
@@ -72,7 +73,9 @@ auth client required = none
 ms mon client mode = crc
 rgw frontends = beast endpoint={address}:{port} ssl_endpoint={address}:{tls_port} ssl_certificate={certificate} \
 ssl_private_key={key}
-rgw dns name = localhost
+rgw dns name = {domain}
+# so that listings come in pages
+rgw max listing results = 25
 # a user's quota counts from the first byte, not from half an hour later
 rgw bucket quota ttl = 0
 rgw user quota bucket sync interval = 0
@@ -102,14 +105,27 @@ class Account:
         """As the variables that S3 clients read."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
-    def write(self, path: Path, mode: int = 0o600) -> Path:
+    def write(self, path: Path, mode: int = 0o600, profile: str = "default") -> Path:
         """As a credentials file of the server's user."""
-        text = f"[default]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {self.secret_key}\n"
+        text = f"[{profile}]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {self.secret_key}\n"
         path.write_text(text)
         path.chmod(mode)
         if os.geteuid() == 0:
             os.chown(path, server_user().pw_uid, server_user().pw_gid)
         return path
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prefix of a bucket."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """As repositories are named."""
+        return f"s3://{self.bucket}/{self.prefix}"
 
 
 class S3Server:
@@ -123,13 +139,14 @@ class S3Server:
             cannot_be_had(done.stderr.strip().splitlines()[-1])
         self._bin_dir = Path(done.stdout.strip())
         self._folder = server_folder(run_folder.path / "ceph")
-        self._certificates = make_certificates(run_folder.folder("tls"))
+        self._certificates = make_certificates(run_folder.folder("tls"), DOMAIN, f"*.{DOMAIN}")
         for path in self._certificates:
             path.chmod(0o644)
         self.ca_file = self._certificates.ca
         self._port, self._tls_port = free_port(), free_port()
         self.endpoint = f"http://{LOCAL_ADDRESS}:{self._port}"
-        self.tls_endpoint = f"https://localhost:{self._tls_port}"
+        self.tls_endpoint = f"https://{LOCAL_ADDRESS}:{self._tls_port}"
+        self.virtual_host_endpoint = f"https://{DOMAIN}:{self._tls_port}"
         self._numbers = itertools.count(1)
         self._start()
 
@@ -140,8 +157,13 @@ class S3Server:
         """The account that owns the buckets."""
         return self.new_account(ACCOUNT)
 
+    @cached_property
+    def stranger(self) -> Account:
+        """An account that may make buckets of its own, but not enter the owner's."""
+        return self.new_account("stranger")
+
     def new_account(self, name: str) -> Account:
-        """Somebody else, who may make buckets but not enter others' ones."""
+        """Another account."""
         account = Account(f"KEY{secrets.token_hex(8).upper()}", secrets.token_hex(20))
         identity = ("--uid", name, "--display-name", name)
         keys = ("--access-key", account.access_key, "--secret-key", account.secret_key)
@@ -154,10 +176,18 @@ class S3Server:
         self._admin("quota", "enable", "--quota-scope", "bucket", "--bucket", bucket)
 
     def new_bucket(self) -> str:
-        """An empty bucket of the owner's."""
+        """An empty bucket of the owner's. Making one takes a while, so tests that can do with a place share one."""
         bucket = f"bucket-{next(self._numbers)}"
         self.client().create_bucket(Bucket=bucket)
         return bucket
+
+    def new_place(self) -> Place:
+        """An empty prefix, in the bucket that all tests share."""
+        return Place(self._shared_bucket, f"tests/{next(self._numbers)}")
+
+    @cached_property
+    def _shared_bucket(self) -> str:
+        return self.new_bucket()
 
     def client(self, account: Account | None = None) -> Any:
         """A client beside the one under test."""
@@ -171,13 +201,15 @@ class S3Server:
             config=Config(s3={"addressing_style": "path"}),
         )
 
-    def names(self, bucket: str) -> list[str]:
-        """The objects that can be seen."""
-        return [each["Key"] for each in self.client().list_objects_v2(Bucket=bucket).get("Contents", ())]
+    def names(self, place: Place) -> list[str]:
+        """The objects that can be seen in a place."""
+        answer = self.client().list_objects_v2(Bucket=place.bucket, Prefix=f"{place.prefix}/")
+        return [each["Key"].removeprefix(f"{place.prefix}/") for each in answer.get("Contents", ())]
 
-    def unfinished_uploads(self, bucket: str) -> list[str]:
-        """The names of multipart uploads that were neither completed nor aborted."""
-        return [each["Key"] for each in self.client().list_multipart_uploads(Bucket=bucket).get("Uploads", ())]
+    def unfinished_uploads(self, place: Place) -> list[str]:
+        """The names of a place's multipart uploads that were neither completed nor aborted."""
+        answer = self.client().list_multipart_uploads(Bucket=place.bucket, Prefix=f"{place.prefix}/")
+        return [each["Key"].removeprefix(f"{place.prefix}/") for each in answer.get("Uploads", ())]
 
     # How it is started
 
@@ -207,7 +239,7 @@ class S3Server:
         values: dict[str, object] = {"folder": self._folder, "address": LOCAL_ADDRESS, "libraries": libraries}
         values.update(fsid=uuid.uuid4(), bytes=8 << 30, first_port=first_port, last_port=first_port + 60)
         values.update(port=self._port, tls_port=self._tls_port, mon_v1=free_port(), mon_v2=free_port())
-        values.update(certificate=self._certificates.certificate, key=self._certificates.key)
+        values.update(domain=DOMAIN, certificate=self._certificates.certificate, key=self._certificates.key)
         self._configuration.write_text(CONFIGURATION.format(**values))
         (self._folder / "keyring").touch()
         for name in ("mon", "osd"):

@@ -18,8 +18,21 @@ import pytest
 from harness import Cluster, Postgres, RunFolder, versions
 from harness.playbooks import Ansible, install_collection
 from lifeboat_fixtures import bare_site, new_folder, new_place, site
+from s3_fixtures import place, proxy, s3, s3_spec, s3_store, store_for, troubled_store
 
-__all__ = ["bare_site", "new_folder", "new_place", "site"]
+__all__ = [
+    "bare_site",
+    "new_folder",
+    "new_place",
+    "place",
+    "proxy",
+    "s3",
+    "s3_spec",
+    "s3_store",
+    "site",
+    "store_for",
+    "troubled_store",
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -51,6 +51,7 @@ work_folder() {
   local build=$checkout/build outside
   if [ "$(id -u)" != 0 ] || others_can_enter "$checkout"; then
     [ -d "$build" ] || { rm -f "$build" && mkdir -m 755 "$build"; }
+    [ -O "$build" ] || fail "build/ is $(stat -Lc %U "$build")'s, from an earlier run: remove it (sudo rm -rf build), then run this again"
   else
     outside=$(out_of_tree_folder)
     [ -e "$outside" ] || [ -L "$outside" ] || mkdir -m 755 "$outside"

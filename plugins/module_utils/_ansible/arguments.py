@@ -12,12 +12,20 @@ from typing import Any
 
 Spec = dict[str, dict[str, Any]]
 
+# What opens a repository and can be written into lifeboat.conf.
+KEY: Spec = {
+    "key_file": {"type": "path", "no_log": False},
+    "key_command": {"type": "str", "no_log": False},
+    "passphrase_file": {"type": "path", "no_log": False},
+}
+
 CLUSTER: Spec = {
     "cluster": {"type": "str", "default": "main"},
     "config_file": {"type": "path"},
     "stanza": {"type": "str"},
     "repository": {"type": "str"},
-    "key_file": {"type": "path", "no_log": False},
+    **KEY,
+    "passphrase": {"type": "str", "no_log": True},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     "agent_command": {"type": "path", "default": "/usr/local/bin/lifeboat"},

@@ -57,6 +57,11 @@ def fail(module: AnsibleModule, error: LifeboatError, **result: Any) -> None:
     )
 
 
+def bytes_per_second(megabytes: float | None) -> float | None:
+    """A `max_rate` as the engine counts."""
+    return megabytes * 1_000_000 if megabytes else None
+
+
 def _agent_interpreter(agent_command: str) -> list[str]:
     """The interpreter of the installed command: the one whose packages the roles look after."""
     try:

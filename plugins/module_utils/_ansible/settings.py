@@ -20,10 +20,8 @@ def cluster_values(params: dict[str, Any]) -> dict[str, str]:
         settings = config.read(path)
         if params["config_file"] or params["cluster"] in settings.clusters:
             values.update(config.cluster_settings(settings, path, params["cluster"]))
-    for key in ("repository", *config.REPOSITORY_KEYS, *config.CLUSTER_KEYS):
-        if params.get(key) is not None:
-            values[key] = str(params[key])
-    return values
+    names = (*config.REPOSITORY_KEYS, *config.CLUSTER_KEYS, "passphrase")
+    return config.overlaid(values, {name: str(params[name]) for name in names if params.get(name) is not None})
 
 
 def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:

@@ -10,12 +10,11 @@ Everything but the option parser is imported when a command needs it: PostgreSQL
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import LifeboatError
 from .version import VERSION
@@ -30,6 +29,8 @@ STOP_RECOVERY = 200
 _OPTIONS = (
     ("repository", "the repository: a path, or s3://bucket/prefix"),
     ("key-file", "the file with the repository's key"),
+    ("key-command", "a command that prints the repository's key, run without a shell"),
+    ("passphrase-file", "the file with a passphrase that opens the repository"),
     ("s3-endpoint", "the URL of an S3 server other than AWS"),
     ("s3-region", "the bucket's region"),
     ("s3-path-style", "whether the bucket's name is in the path (true) or in the host name (false)"),
@@ -62,13 +63,31 @@ def _parser() -> argparse.ArgumentParser:
     backup = commands.add_parser("backup", parents=[common], help="make a physical backup", allow_abbrev=False)
     backup.add_argument("--type", choices=("auto", "full", "incremental"), default="auto", help="what to make (auto)")
     backup.add_argument("--max-age", type=float, metavar="HOURS", help="do nothing if a backup is not older than this")
-    backup.add_argument("--jobs", type=int, default=2, help="how many workers read and compress (2)")
-    backup.add_argument("--json", action="store_true", help="print the result as JSON")
-    backup.set_defaults(run=_backup)
+    _add_work_options(backup)
 
     info = commands.add_parser("info", parents=[common], help="list backups and archived WAL", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print the result as JSON")
-    info.set_defaults(run=_info)
+
+    restore = commands.add_parser(
+        "restore", parents=[common], help="restore a backup or a point in time", allow_abbrev=False
+    )
+    restore.add_argument("--destination", type=Path, required=True, help="the data directory to be made")
+    restore.add_argument("--owner", help="who shall own it, when this runs as root")
+    restore.add_argument("--delta", action="store_true", help="bring back the cluster that is there, in place")
+    restore.add_argument("--port", type=int, help="the restored server's port")
+    restore.add_argument("--socket-directory", type=Path, help="the directory of the restored server's socket")
+    restore.add_argument("--no-start", action="store_true", help="leave the directory ready to be started")
+    _add_target_options(restore)
+    _add_work_options(restore)
+
+    verify = commands.add_parser("verify", parents=[common], help="prove that a backup is good", allow_abbrev=False)
+    verify.add_argument("--level", choices=("content", "restore"), default="content", help="how (content)")
+    verify.add_argument("--scratch-directory", type=Path, default=Path("/var/tmp"), help="where to restore (/var/tmp)")
+    verify.add_argument("--owner", help="who shall run the scratch server, when this runs as root")
+    _add_target_options(verify)
+    _add_work_options(verify)
+    for job in (backup, info, restore, verify):
+        job.set_defaults(run=_job)
 
     push = commands.add_parser(
         "archive-push", parents=[common], help="archive one WAL file (archive_command)", allow_abbrev=False
@@ -86,6 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_target_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backup", default="latest", help="the backup's id (latest)")
+    parser.add_argument("--target-time", help="the point in time, with its zone; everything there is unless given")
+
+
+def _add_work_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=2, help="how many workers (2)")
+    parser.add_argument("--max-rate", type=float, metavar="MB", help="at most this many megabytes a second")
+    parser.add_argument("--low-priority", action="store_true", help="leave processor and disk to others")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
 def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     from . import config
 
@@ -93,64 +124,16 @@ def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     if arguments.cluster:
         path = arguments.config or config.DEFAULT_PATH
         values = config.cluster_settings(config.read(path), path, arguments.cluster)
-    for name, _text in _OPTIONS:
-        key = name.replace("-", "_")
-        if getattr(arguments, key):
-            values[key] = getattr(arguments, key)
+    options = {name.replace("-", "_") for name, _text in _OPTIONS}
+    given = {name: value for name, value in vars(arguments).items() if name in options and value}
+    values = config.overlaid(values, given)
     return config.specs(arguments.cluster or arguments.stanza or "main", values, os.environ.get("PGPASSWORD"))
 
 
-def _backup(arguments: argparse.Namespace) -> int:
-    from datetime import timedelta
+def _job(arguments: argparse.Namespace) -> int:
+    from . import cli_jobs
 
-    from .as_owner import owner_for, run_job
-    from .clock import SystemClock
-    from .jobs import backup, summary
-    from .ports import ProgressSink
-    from .report.terminal import TerminalSink
-    from .report.wording import size_text
-
-    cluster, repository = _specs(arguments)
-    request = backup.BackupRequest(
-        cluster,
-        repository,
-        backup_type=arguments.type,
-        max_age=timedelta(hours=arguments.max_age) if arguments.max_age is not None else None,
-        jobs=arguments.jobs,
-    )
-
-    def task(sink: ProgressSink) -> dict[str, Any]:
-        result = backup.run(request, SystemClock(), sink)
-        return {"changed": result.changed, "backup": summary.backup(result.backup) if result.backup else None}
-
-    result = run_job(owner_for(cluster.data_directory), repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
-    made = result["backup"]
-    if arguments.json:
-        _print(json.dumps(result))
-    elif result["changed"]:
-        _print(f"backup {made['id']}: {size_text(made['bytes'])} stored in {size_text(made['stored_bytes'])}")
-    else:
-        _print(f"backup {made['id']} is young enough; nothing to do")
-    return 0
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from .jobs import info, summary
-    from .report.wording import size_text
-
-    cluster, repository = _specs(arguments)
-    found = summary.info(info.read(repository, cluster.stanza))
-    if arguments.json:
-        _print(json.dumps(found))
-        return 0
-    _print(f"{found['stanza']} in {found['repository']}")
-    _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}")
-    for backup, window in zip(found["backups"], found["windows"]):
-        gap = f", WAL missing from {window['missing_segments'][0]}" if window["missing_segments"] else ""
-        _print(f"  {backup['id']}  {size_text(backup['bytes'])}  recoverable from {window['earliest']}{gap}")
-    if not found["backups"]:
-        _print("  no backups")
-    return 0
+    return cli_jobs.COMMANDS[arguments.command](arguments, *_specs(arguments))
 
 
 def _archive_push(arguments: argparse.Namespace) -> int:
@@ -171,10 +154,6 @@ def _archive_fetch(arguments: argparse.Namespace) -> int:
         )
     )
     return 0 if found else 1
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

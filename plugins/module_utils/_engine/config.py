@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import PreconditionError
-from .specs import S3_SETTINGS, ClusterSpec, ConnectionSpec, RepositorySpec, S3Spec
+from .specs import KEY_SETTINGS, S3_SETTINGS, ClusterSpec, ConnectionSpec, KeySpec, RepositorySpec, S3Spec
 
 DEFAULT_PATH = Path("/etc/lifeboat/lifeboat.conf")
-_REPOSITORY_NEEDS = ("url", "key_file")
-REPOSITORY_KEYS = (*_REPOSITORY_NEEDS, *S3_SETTINGS)
+# A passphrase itself is in no configuration file.
+_KEYS_IN_FILE = tuple(name for name in KEY_SETTINGS if name != "passphrase")
+REPOSITORY_KEYS = ("url", *_KEYS_IN_FILE, *S3_SETTINGS)
 CLUSTER_KEYS = (
     "repository",
     "stanza",
@@ -111,13 +112,16 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
         raise _error(
             path,
             f"[cluster {name}] names the repository {repository!r}, which has no section.",
-            "Add [repository NAME] with url and key_file.",
+            "Add [repository NAME] with url, and with key_file or another source of the key.",
             code="config_invalid",
         )
     values = settings.repositories[repository]
-    missing = [key for key in _REPOSITORY_NEEDS if key not in values]
-    if missing:
-        raise _error(path, f"[repository {repository}] lacks {missing[0]}.", "Add it.", code="config_invalid")
+    keys = [name for name in _KEYS_IN_FILE if name in values]
+    if "url" not in values or not keys:
+        lack = "url" if "url" not in values else " or ".join(_KEYS_IN_FILE)
+        raise _error(path, f"[repository {repository}] lacks {lack}.", "Add it.", code="config_invalid")
+    if len(keys) > 1:
+        raise _error(path, f"[repository {repository}] has {' and '.join(keys)}.", "Keep one.", code="config_invalid")
     merged.update(values)
     merged["repository"] = merged.pop("url")
     return merged
@@ -133,17 +137,31 @@ def render(repositories: Mapping[str, Mapping[str, str]], clusters: Mapping[str,
     return "\n".join(lines) + "\n"
 
 
+def overlaid(values: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Settings, and others that win over them one by one; what opens the repository is replaced as a whole."""
+    kept = values
+    if any(given.get(name) for name in KEY_SETTINGS):
+        kept = {name: value for name, value in values.items() if name not in KEY_SETTINGS}
+    return {**kept, **given}
+
+
 def specs(name: str, values: Mapping[str, str], password: str | None = None) -> tuple[ClusterSpec, RepositorySpec]:
     """Typed values from flat settings, wherever those came from."""
-    for key in ("repository", "key_file"):
-        if not values.get(key):
-            raise PreconditionError(
-                f"describing the cluster {name}",
-                f"no {key} is given.",
-                f"Set {key}, or name a cluster of lifeboat.conf.",
-                code="setting_missing",
-                setting=key,
-            )
+    if not values.get("repository"):
+        raise PreconditionError(
+            f"describing the cluster {name}",
+            "no repository is given.",
+            "Set repository, or name a cluster of lifeboat.conf.",
+            code="setting_missing",
+            setting="repository",
+        )
+    key = KeySpec(
+        key_file=_path(values.get("key_file")),
+        key_command=values.get("key_command") or None,
+        passphrase_file=_path(values.get("passphrase_file")),
+        passphrase=values.get("passphrase") or None,
+    )
+    key.require_one(f"opening the repository {values['repository']}")
     connection = ConnectionSpec(
         host=values.get("login_host"),
         port=_port(name, values.get("login_port")),
@@ -169,7 +187,7 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         profile=values.get("s3_profile") or None,
         credentials_file=_path(values.get("s3_credentials_file")),
     )
-    return cluster, RepositorySpec(values["repository"], Path(values["key_file"]), s3)
+    return cluster, RepositorySpec(values["repository"], key, s3)
 
 
 def _port(name: str, text: str | None) -> int | None:

@@ -10,8 +10,10 @@ target, fsync the directory. A reader sees the old content or the new one, never
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -22,6 +24,28 @@ def fsync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_files(paths: Iterable[Path], roots: Iterable[Path]) -> None:
+    """Make many files below `roots` durable, much faster than one after another.
+
+    First each file system writes out everything it holds back, in the order that suits it. After
+    that syncing a file costs next to nothing, and is done all the same: not every kernel tells of
+    a failed write in any other way.
+    """
+    syncfs = ctypes.CDLL(None).syncfs
+    for root in roots:
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            syncfs(handle)
+        finally:
+            os.close(handle)
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def make_directories(path: Path, mode: int) -> None:

@@ -9,8 +9,10 @@ where a value came from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from .errors import PreconditionError
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,61 @@ class S3Spec:
     credentials_file: Path | None = None
 
 
-S3_SETTINGS = tuple(f"s3_{field.name}" for field in fields(S3Spec))
+S3_SETTINGS = tuple(f"s3_{each.name}" for each in fields(S3Spec))
+
+
+@dataclass(frozen=True)
+class KeySpec:
+    """Where the secret is that opens a repository: exactly one place. A passphrase itself is in no file and no text."""
+
+    key_file: Path | None = None
+    key_command: str | None = None
+    passphrase_file: Path | None = None
+    passphrase: str | None = field(default=None, repr=False)
+
+    def require_one(self, attempted: str) -> None:
+        """Refuse none, and more than one: it would be anybody's guess which one is meant."""
+        given = [name for name in KEY_SETTINGS if getattr(self, name) is not None]
+        if not given:
+            raise PreconditionError(
+                attempted,
+                f"nothing is given that opens it: no {', no '.join(KEY_SETTINGS)}.",
+                "Set key_file, or another of them, or name a cluster of lifeboat.conf.",
+                code="setting_missing",
+                setting="key_file",
+            )
+        if len(given) > 1:
+            raise PreconditionError(
+                attempted,
+                f"{' and '.join(given)} are given.",
+                "Give one of them: whether they agree cannot be known.",
+                code="key_ambiguous",
+            )
+
+
+KEY_SETTINGS = tuple(each.name for each in fields(KeySpec))
 
 
 @dataclass(frozen=True)
 class RepositorySpec:
-    """Where backups are kept, and the file with the key that opens them."""
+    """Where backups are kept, and what opens them."""
 
     url: str
-    key_file: Path
+    key: KeySpec
     s3: S3Spec = S3Spec()
 
     def command_options(self) -> list[str]:
-        """The same for the on-host command."""
-        settings = {f"s3-{field.name}": getattr(self.s3, field.name) for field in fields(S3Spec)}
-        settings.update({"repository": self.url, "key-file": self.key_file})
+        """The same for the on-host command, whose command line others can see."""
+        if self.key.passphrase is not None:
+            raise PreconditionError(
+                f"telling the command lifeboat how to open the repository {self.url}",
+                "PostgreSQL runs it for every WAL file, and a passphrase must be in no command line.",
+                "Give it in a file that only the data directory's owner can read (passphrase_file), or use a key file.",
+                code="passphrase_not_in_a_file",
+            )
+        settings = {f"s3-{each.name}": getattr(self.s3, each.name) for each in fields(S3Spec)}
+        settings.update({name: getattr(self.key, name) for name in KEY_SETTINGS})
+        settings["repository"] = self.url
         given = [(name, str(value)) for name, value in settings.items() if value is not None]
         return [word for name, value in given for word in (f"--{name.replace('_', '-')}", value)]
 

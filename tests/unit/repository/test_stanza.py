@@ -111,14 +111,6 @@ def test_a_backup_is_not_visible_while_or_when_its_manifest_fails(stanza: Stanza
     assert stanza.backup_ids() == []
 
 
-def test_a_withdrawn_backup_is_gone(stanza: Stanza) -> None:
-    publish(stanza, "a")
-    publish(stanza, "b")
-    stanza.withdraw("a")
-    stanza.withdraw("a")
-    assert stanza.backup_ids() == ["b"]
-
-
 def test_what_lies_beside_a_manifest_makes_no_backup(stanza: Stanza, store: MemoryStore) -> None:
     publish(stanza, "a")
     store.put("stanzas/main/backups/b/something", b"")

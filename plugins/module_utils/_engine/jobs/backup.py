@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..clock import Clock, parse_utc, utc_text
-from ..errors import IntegrityError, PreconditionError, UnsupportedError
+from ..errors import IntegrityError, PreconditionError
 from ..ports import ProgressSink
 from ..postgres import config_files, control_file, data_directory, wal_names
 from ..postgres.backup_mode import BackupMode, BackupStop
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
+from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
 from ..repository import manifest
 from ..repository.access import stanza_of
@@ -36,6 +37,8 @@ from .backup_policy import Decision, decide
 from .backup_walk import Walk
 from .wal_wait import wait_for_segments
 
+_WAIT_SECONDS = 60.0
+_STANDBY_WAIT_SECONDS = 300.0  # a standby cannot end the segment: the primary does, after its archive_timeout
 THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
 
 
@@ -51,9 +54,11 @@ class BackupRequest:
     jobs: int = 2
     compression_level: int = 3
     fast_checkpoint: bool = True
-    archive_wait: float = 60.0
+    archive_wait: float | None = None  # as long as it usually takes, unless said
     fail_on_damaged_pages: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
+    max_rate: float | None = None  # bytes a second
+    low_priority: bool = False
     # After how many bytes a worker notes what it has finished, for a later backup to go on from.
     journal_every: int = 1 << 30
 
@@ -70,6 +75,8 @@ class BackupResult:
 
 def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode: bool = False) -> BackupResult:
     """Check, decide, and unless a young enough backup exists make one."""
+    if request.low_priority:
+        yield_to_others(sink)
     sink.emit(PhaseStarted("checking", "server, data directory and repository"))
     stanza = stanza_of(request.repository, request.cluster.stanza)
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
@@ -90,14 +97,8 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
 def require_source(server: Server) -> None:
     """What the server must be like before a backup may start."""
     attempted = "checking whether this server can be backed up"
-    if server.in_recovery:
-        raise UnsupportedError(
-            attempted,
-            "it is a standby.",
-            "Take the backup from the primary.",
-            code="standby_source_unsupported",
-        )
-    if server.settings["archive_mode"] == "off":
+    # A standby's WAL is archived by its primary, which cannot be asked from here.
+    if server.settings["archive_mode"] == "off" and not server.in_recovery:
         raise PreconditionError(
             attempted,
             "archive_mode is off, so the WAL that a backup needs would never reach the repository.",
@@ -153,7 +154,6 @@ class _Backup:
         packs = Packs(self._stanza, claim.generation, prefix, request.compression_level, request.jobs)
         with claim, packs, EntrySpool() as spool:
             header, findings = self._copy_and_publish(claim, packs, spool)
-            packs.keep()
         if findings.missed:
             raise IntegrityError(
                 f"comparing the full backup {self._id} with the one before",
@@ -180,6 +180,9 @@ class _Backup:
         header = self._header(copied, claim.generation, control, stop, stop_time, packs.stored_bytes)
         self._sink.emit(PhaseStarted("publishing", self._id))
         claim.require_parent()
+        # From here on the manifest may be visible, even if the store says that writing it has failed (I1).
+        claim.publishing()
+        packs.keep()
         self._stanza.publish(header, spool.lines())
         claim.published()
         return header, copied.findings
@@ -191,7 +194,8 @@ class _Backup:
         parent, previous = self._decision.parent, self._decision.previous
         since = f", changes since {parent.backup_id}" if parent else ""
         self._sink.emit(PhaseStarted("copying files", f"{directory}{since}"))
-        tally, findings = ByteTally(self._sink, total), Findings(spool, self._sink)
+        tally = ByteTally(self._sink, total, request.max_rate, self._clock)
+        findings = Findings(spool, self._sink)
         reading = Reading(
             PageCheck(self._server.data_checksums, start_lsn),
             Digester(self._stanza.repository.keys.digest_seed),
@@ -243,7 +247,8 @@ class _Backup:
         ]
         self._sink.emit(PhaseStarted("waiting for WAL", f"{segments[0]} to {segments[-1]}"))
         archive = WalArchive(self._stanza, self._life)
-        wait_for_segments(archive, segments, self._connection, self._clock, self._request.archive_wait)
+        usual = _STANDBY_WAIT_SECONDS if self._server.in_recovery else _WAIT_SECONDS
+        wait_for_segments(archive, segments, self._connection, self._clock, self._request.archive_wait or usual)
 
     def _header(
         self,

@@ -20,7 +20,10 @@ from .backup_policy import Decision
 
 
 class Claim:
-    """Held while a backup runs. Use it as a context manager; say `published` when there is a manifest."""
+    """Held while a backup runs. Use it as a context manager; say `published` when there is a manifest.
+
+    A backup whose publication failed may be visible or not: it is left for the next one to find out.
+    """
 
     def __init__(
         self, stanza: Stanza, life: Incarnation, decision: Decision, backup_id: str, pack_prefix: str, clock: Clock
@@ -49,7 +52,7 @@ class Claim:
         )
         self._done = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._published = False
+        self._publishing = self._published = False
         self._parts = 0
         self._lock = threading.Lock()
 
@@ -94,6 +97,10 @@ class Claim:
                 code="parent_vanished",
             )
 
+    def publishing(self) -> None:
+        """The manifest is about to be written: packs that it names must not be removed any more."""
+        self._publishing = True
+
     def published(self) -> None:
         """The manifest is there: what was intended has happened."""
         self._published = True
@@ -112,7 +119,7 @@ class Claim:
         if self._published:
             for intent in self._resumed:
                 self._intents.remove(intent)
-        elif resumable_after(kind):
+        elif self._publishing or resumable_after(kind):
             return  # the next backup finds the intent and goes on
         with contextlib.suppress(LifeboatError):  # whatever ended the backup is what must be told
             self._intents.remove(self._intent)

@@ -60,7 +60,7 @@ class Packs:
         return sum(writer.stored_bytes for pair in self._writers for writer in pair)
 
     def keep(self) -> None:
-        """A manifest names them now."""
+        """A manifest may name them from now on."""
         self._keep = True
 
     def __enter__(self) -> Packs:

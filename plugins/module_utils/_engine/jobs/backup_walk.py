@@ -74,6 +74,6 @@ class Walk:
         taken = begun or (known if same and self._takes_over else None)
         if taken is not None:
             self._findings.finished(number, taken)
-            self._tally.add(entry.size)
+            self._tally.skip(entry.size)
             return None
         return SourceFile(number, self._directory / entry.path, entry.path, "data", known, same)

@@ -41,6 +41,7 @@ class RecoveryPlan:
     fetch_program: Sequence[str]
     settings: Mapping[str, str]
     jobs: int
+    max_rate: float | None
 
 
 def fetch_program(agent: Path, repository: RepositorySpec, stanza: str, life: Incarnation) -> list[str]:
@@ -69,9 +70,8 @@ def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
         **plan.settings,
     }
     archive = WalArchive(plan.stanza, plan.life)
-    return lay_out(
-        plan.stanza, archive, plan.header, Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs), sink
-    )
+    layout = Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs, plan.max_rate)
+    return lay_out(plan.stanza, archive, plan.header, layout, sink)
 
 
 def instance_of(plan: RecoveryPlan, runner: ProcessRunner, clock: Clock) -> Instance:

@@ -15,6 +15,7 @@ from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
 from ..postgres import programs
 from ..postgres.recovery_settings import RecoveryTarget
+from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
 from ..report.phases import PhaseTime, PhaseTimer
 from ..repository.access import stanza_of
@@ -64,6 +65,8 @@ class RestoreRequest:
     delta: bool = False  # bring the cluster in the directory back in place, writing only what differs
     start: bool = True
     jobs: int = 2
+    max_rate: float | None = None  # bytes a second
+    low_priority: bool = False
     recovery_timeout: float = 3600.0
 
 
@@ -116,6 +119,7 @@ def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[
         fetch_program=fetch_program(request.agent, request.repository, request.stanza, life),
         settings=settings,
         jobs=request.jobs,
+        max_rate=request.max_rate,
     )
     plan.programs.path("pg_ctl")
     return plan, gaps
@@ -125,6 +129,8 @@ def run(
     request: RestoreRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink, *, check_mode: bool = False
 ) -> RestoreResult:
     """Check, write, and unless told otherwise start and replay to the target."""
+    if request.low_priority:
+        yield_to_others(sink)
     timer = PhaseTimer(sink, clock)
     plan, gaps = prepare(request, clock, timer)
     if check_mode:

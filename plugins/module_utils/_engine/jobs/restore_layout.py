@@ -28,6 +28,7 @@ class Layout:
     tablespaces: Mapping[str, Path]  # oid -> location
     settings: Mapping[str, str]
     jobs: int
+    max_rate: float | None = None
 
 
 def require_usable_directory(directory: Path, system_identifier: int, *, delta: bool) -> None:

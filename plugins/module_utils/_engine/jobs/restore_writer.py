@@ -30,6 +30,7 @@ from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
 from ..sources.cluster_writer import Destination, write_error, write_files
 from ..sources.file_reader import FileReader
+from ..sources.tally import ByteTally
 from .choose import missing_wal, needed_segments
 from .restore_layout import MARKER, Layout
 from .salvage import SALVAGED_SUFFIX, salvage_wal
@@ -86,7 +87,11 @@ class _Writer:
         """Directories in passing, files in parallel."""
         jobs = self._layout.jobs
         readers = [FileReader(self._stanza, self._header.generation, jobs) for _number in range(jobs)]
-        written = write_files(self._destinations(), readers, self._header.raw_bytes, self._sink)
+        tally = ByteTally(self._sink, self._header.raw_bytes, self._layout.max_rate)
+        written = write_files(self._destinations(), readers, tally)
+        self._sink.emit(PhaseStarted("syncing files", "to disk"))
+        roots = [self._root, self._root / WAL_DIRECTORY, *self._layout.tablespaces.values()]
+        durable.sync_files((self._path(file.path) for file in written), roots)
         rewritten = {_AUTO_CONF, *((_MAIN_CONF,) if self._config_came_from_elsewhere else ())}
         self._listed += [file for file in written if file.path not in rewritten]
         self._names |= {file.path for file in written}

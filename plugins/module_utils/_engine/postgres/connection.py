@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import LifeboatError, PreconditionError
+from ..errors import InterruptedJobError, LifeboatError, PreconditionError
 from ..specs import ConnectionSpec
 from ..thirdparty import require
 from . import postmaster_pid
@@ -101,8 +101,22 @@ def _connect_error(attempted: str, text: str) -> LifeboatError:
     )
 
 
-def _query_error(attempted: str, exc: Any) -> LifeboatError:
+def _query_error(attempted: str, exc: Any, *, session_lost: bool) -> LifeboatError:
     text = " ".join(str(exc).split())
+    if session_lost:
+        return InterruptedJobError(
+            attempted,
+            f"the server ended the session ({text}).",
+            "It was restarted, stopped or has crashed: see its log, then run this again.",
+            code="server_connection_lost",
+        )
+    if "promoted during online backup" in text:
+        return InterruptedJobError(
+            attempted,
+            "the standby was promoted during the backup, which made the backup useless.",
+            "Run it again; it goes on with what it has read.",
+            code="standby_promoted",
+        )
     if getattr(exc, "sqlstate", None) == "42501":
         return PreconditionError(
             attempted,
@@ -126,7 +140,7 @@ class Connection:
             cursor = self._raw.execute(query, params or None)
             return list(cursor.fetchall()) if cursor.description else []
         except self._error as exc:
-            raise _query_error(attempted, exc) from exc
+            raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
 
     def row(self, attempted: str, query: str, *params: Any) -> Row:
         """The only row."""
@@ -142,7 +156,7 @@ class Connection:
         try:
             self._raw.execute(statement)
         except self._error as exc:
-            raise _query_error(f"setting {name}", exc) from exc
+            raise _query_error(f"setting {name}", exc, session_lost=self._raw.closed) from exc
 
 
 @contextlib.contextmanager

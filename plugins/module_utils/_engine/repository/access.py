@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ..specs import RepositorySpec
 from ..store import opening
 from ..thirdparty import preload
-from .keys import read_key_file
+from .key_providers import holder_of
 from .repository import Repository, open_repository
 from .stanza import Stanza
 
@@ -24,8 +24,8 @@ def prepare(spec: RepositorySpec, packages: Iterable[str]) -> None:
 
 
 def opened(spec: RepositorySpec) -> Repository:
-    """Open the repository with the user's key file."""
-    return open_repository(opening.open_store(spec), read_key_file(spec.key_file))
+    """Open the repository with the user's key or passphrase."""
+    return open_repository(opening.open_store(spec), holder_of(spec.key))
 
 
 def stanza_of(spec: RepositorySpec, stanza: str) -> Stanza:

@@ -1,35 +1,27 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys: who can open a repository, and how each object gets a key of its own.
+"""Keys: from what a person or a host holds to a key of its own for every object.
 
-A key file holds a key-encryption key. Each epoch of a repository has random data, metadata and
-naming keys, wrapped once per recipient. An object's own key is derived from its epoch's key, a
-fresh random salt and the object's identity, so nothing is ever sealed twice under one key and
-nonce, and an object that is renamed or swapped does not open.
+A recipient holds a key-encryption key, or a passphrase that one is derived from. Each epoch of a
+repository has random data, metadata and naming keys, wrapped once per recipient. An object's own
+key is derived from its epoch's key, a fresh random salt and the object's identity, so nothing is
+ever sealed twice under one key and nonce, and an object that is renamed or swapped does not open.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from .. import durable
-from ..errors import IntegrityError, PreconditionError
-from ..thirdparty import require
+from ..errors import PreconditionError
 
 KEY_BYTES = 32
-_KEY_FILE_PREFIX = "lifeboat-key-1:"
-_NONCE_BYTES = 12
 ROLES = ("data", "metadata", "naming")
+_CONTEXT = b"lifeboat/1"
 
 
 def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -38,157 +30,103 @@ def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
 
 
+@dataclass(frozen=True)
+class Scrypt:
+    """How a passphrase becomes a key: RFC 7914's cost parameters, and the salt of one recipient."""
+
+    salt: bytes
+    n: int
+    r: int
+    p: int
+
+
+class KeyHolder(Protocol):
+    """Who wants to open a repository: somebody with a key, or with a passphrase."""
+
+    def describe(self) -> str:
+        """What is held, for messages; never the secret."""
+        ...
+
+    def key_for(self, key_id: str, scrypt: Scrypt | None) -> WrappingKey | None:
+        """The key of the recipient with this fingerprint, or None when that is somebody else."""
+        ...
+
+    def enrol(self) -> tuple[WrappingKey, Scrypt | None]:
+        """A key for a new recipient, and how it is derived again where it cannot be kept."""
+        ...
+
+
 @dataclass(frozen=True, repr=False)
 class WrappingKey:
-    """A key-encryption key and its public fingerprint. Never printed."""
+    """A key-encryption key. It is never printed; `provider` says where it came from."""
 
     secret: bytes
+    provider: str = "file"
 
     @property
     def key_id(self) -> str:
-        """Tells keys apart without revealing them."""
-        return hkdf_sha256(self.secret, b"lifeboat/1", b"key id").hex()[:16]
+        """A fingerprint: tells keys apart without revealing them."""
+        return hkdf_sha256(self.secret, _CONTEXT, b"key id").hex()[:16]
 
+    def describe(self) -> str:
+        """What is held."""
+        return f"this key ({self.key_id})"
 
-def generate_key_file(path: Path) -> WrappingKey:
-    """Write a new random key, readable by its owner only. A key that exists is never overwritten."""
-    key = WrappingKey(secrets.token_bytes(KEY_BYTES))
-    text = _KEY_FILE_PREFIX + base64.urlsafe_b64encode(key.secret).decode("ascii") + "\n"
-    try:
-        durable.write_file(path, text.encode("ascii"), 0o400, replace=False)
-    except FileExistsError as exc:
-        raise PreconditionError(
-            f"writing the key file {path}",
-            "there is one already.",
-            "Use it, or move it away; a repository that was made with it can be read with nothing else.",
-            code="key_file_exists",
-        ) from exc
-    except OSError as exc:
-        raise PreconditionError(
-            f"writing the key file {path}",
-            f"{exc.strerror}.",
-            "Create its directory, writable by the user that owns the data directory.",
-            code="key_file_not_writable",
-        ) from exc
-    return key
+    def key_for(self, key_id: str, scrypt: Scrypt | None) -> WrappingKey | None:
+        """Itself, if the fingerprint is its own."""
+        return self if key_id == self.key_id and scrypt is None else None
 
-
-def read_key_file(path: Path) -> WrappingKey:
-    """Read a key file; refuse one that other users can read."""
-    attempted = f"reading the key file {path}"
-    try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            text = stream.read(1024)
-    except FileNotFoundError as exc:
-        raise PreconditionError(
-            attempted,
-            "it does not exist.",
-            "Bring it back from where the recovery key is kept; without it the backups cannot be read.",
-            code="key_file_missing",
-        ) from exc
-    except OSError as exc:
-        raise PreconditionError(
-            attempted,
-            f"{exc.strerror}.",
-            "Let the user that owns the data directory read it (owner and mode 0400).",
-            code="key_file_not_readable",
-        ) from exc
-    if mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
-        raise PreconditionError(
-            attempted,
-            f"its mode {stat.S_IMODE(mode):04o} lets other users read or change it.",
-            f"Run: chmod 0400 {path}; if other users may have read it, make a new repository with a new key.",
-            code="key_file_permissions",
-        )
-    try:
-        if not text.startswith(_KEY_FILE_PREFIX.encode("ascii")):
-            raise ValueError("prefix")
-        secret = base64.urlsafe_b64decode(text[len(_KEY_FILE_PREFIX) :].strip())
-        if len(secret) != KEY_BYTES:
-            raise ValueError("length")
-    except (ValueError, binascii.Error) as exc:
-        raise PreconditionError(
-            attempted,
-            f"it is not a Lifeboat key (one line, {_KEY_FILE_PREFIX}<44 characters>).",
-            "Restore the file from where the recovery key is kept.",
-            code="key_file_invalid",
-        ) from exc
-    return WrappingKey(secret)
+    def enrol(self) -> tuple[WrappingKey, Scrypt | None]:
+        """Itself: a key is kept as it is."""
+        return self, None
 
 
 @dataclass(frozen=True, repr=False)
 class EpochKeys:
-    """The unwrapped keys of one epoch."""
+    """The unwrapped keys of one epoch. Without `data` its holder can list and compare only."""
 
     epoch: int
-    data: bytes
+    data: bytes | None
     metadata: bytes
     naming: bytes
 
     def object_key(self, role: str, salt: bytes, identity: str) -> bytes:
         """The key of one object."""
-        secret = self.data if role == "data" else self.metadata
+        secret = self.require_data(identity) if role == "data" else self.metadata
         return hkdf_sha256(secret, salt, f"lifeboat/1/object/{identity}".encode())
+
+    def document_seal(self, repository_id: str, revision: int, document: bytes) -> str:
+        """What proves that a key document was written by somebody with full access, for this place."""
+        name = f"lifeboat/1/key document/{repository_id}/{self.epoch}/{revision}"
+        key = hkdf_sha256(self.require_data("the key document"), _CONTEXT, name.encode())
+        return hmac.new(key, document, hashlib.sha256).hexdigest()
 
     @property
     def digest_seed(self) -> int:
         """The secret seed of the digests that recognise unchanged content; the same in every epoch."""
-        return int.from_bytes(hkdf_sha256(self.naming, b"lifeboat/1", b"digests")[:8], "big")
+        return int.from_bytes(hkdf_sha256(self.naming, _CONTEXT, b"digests")[:8], "big")
 
     def content_digest(self, data: bytes) -> str:
         """A keyed digest for names: equal content is recognised, but reveals nothing without the key."""
         return hmac.new(self.naming, data, hashlib.sha256).hexdigest()[:32]
 
+    def require_data(self, identity: str) -> bytes:
+        """The data key; who has none is told what it would take to use `identity`."""
+        if self.data is None:
+            raise PreconditionError(
+                f"using {identity} of the repository",
+                "this key was given access to metadata only: it lists and compares backups, but neither reads nor"
+                " writes what is in them.",
+                "Use the key of a recipient with full access.",
+                code="key_lacks_data",
+            )
+        return self.data
+
 
 def new_epoch(epoch: int) -> EpochKeys:
-    """Draw the keys of a new epoch."""
+    """Draw the keys of a repository's first epoch.
+
+    A later one has to take over the naming key: by it unchanged content is recognised, and
+    archived WAL found under its name.
+    """
     return EpochKeys(epoch, *(secrets.token_bytes(KEY_BYTES) for _role in ROLES))
-
-
-def _wrap_context(repository_id: str, epoch: int, role: str) -> bytes:
-    return f"lifeboat/1/wrap/{repository_id}/{epoch}/{role}".encode()
-
-
-def wrap(keys: EpochKeys, wrapping: WrappingKey, repository_id: str) -> dict[str, Any]:
-    """One recipient's entry in the epoch's key document."""
-    aead = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM(wrapping.secret)
-    wrapped = {}
-    for role in ROLES:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = aead.encrypt(nonce, getattr(keys, role), _wrap_context(repository_id, keys.epoch, role))
-        wrapped[role] = base64.b64encode(nonce + sealed).decode("ascii")
-    return {"key_id": wrapping.key_id, "provider": "file", "wrapped": wrapped}
-
-
-def unwrap(document: dict[str, Any], wrapping: WrappingKey, repository_id: str, url: str) -> EpochKeys:
-    """Open an epoch's key document with one recipient's key."""
-    attempted = f"opening the keys of the repository {url}"
-    for recipient in document["recipients"]:
-        if recipient["key_id"] == wrapping.key_id:
-            break
-    else:
-        known = ", ".join(recipient["key_id"] for recipient in document["recipients"])
-        raise PreconditionError(
-            attempted,
-            f"this key ({wrapping.key_id}) is none of its recipients ({known}).",
-            "Use the key file that belongs to this repository.",
-            code="key_wrong",
-        )
-    aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
-    invalid_tag = require("cryptography.exceptions").InvalidTag
-    aead = aesgcm(wrapping.secret)
-    opened = []
-    for role in ROLES:
-        context = _wrap_context(repository_id, document["epoch"], role)
-        try:
-            sealed = base64.b64decode(recipient["wrapped"][role])
-            opened.append(aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context))
-        except (invalid_tag, ValueError) as exc:
-            raise IntegrityError(
-                attempted,
-                f"the wrapped {role} key of epoch {document['epoch']} is damaged or belongs to another repository.",
-                "Restore the objects below keys/ from another copy of the repository.",
-                code="keys_damaged",
-            ) from exc
-    return EpochKeys(document["epoch"], *opened)

@@ -10,6 +10,7 @@ import re
 from ..errors import PreconditionError
 
 REPOSITORY_DOCUMENT = "lifeboat-repository.json"
+KEYS_FOLDER = "keys/"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 
 
@@ -25,9 +26,9 @@ def checked_name(kind: str, name: str) -> str:
     return name
 
 
-def epoch_keys(epoch: int) -> str:
-    """The key document of an epoch."""
-    return f"keys/{epoch:06d}.json"
+def epoch_keys(epoch: int, revision: int) -> str:
+    """A revision of an epoch's key document; the newest counts."""
+    return f"{KEYS_FOLDER}{epoch:06d}-{revision:06d}.json"
 
 
 def stanza_folder(stanza: str) -> str:

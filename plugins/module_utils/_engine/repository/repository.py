@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -15,56 +14,40 @@ from ..clock import Clock, utc_text
 from ..errors import IntegrityError, PreconditionError, UnsupportedError
 from ..store.base import ObjectWriter, Store
 from ..version import VERSION
-from . import layout
-from .keys import EpochKeys, WrappingKey, new_epoch, unwrap, wrap
+from . import key_documents, layout, plain_documents
+from .key_documents import OpenEpoch
+from .keys import EpochKeys, KeyHolder, new_epoch
+from .recipients import Recipient, wrap
 from .sealed import Sealer, StreamWriter, read_stream
 
 FORMAT = 1
 METADATA_LEVEL = 3
-
-
-def _render_document(document: dict[str, Any]) -> bytes:
-    """Plain JSON with a checksum, for the few objects that must be readable without a key."""
-    body = json.dumps(document, sort_keys=True, indent=1)
-    checksum = hashlib.sha256(body.encode()).hexdigest()
-    return json.dumps({"checksum": checksum, "document": document}, sort_keys=True, indent=1).encode() + b"\n"
-
-
-def _read_document(store: Store, name: str) -> dict[str, Any]:
-    raw = store.get(name)
-    try:
-        outer = json.loads(raw)
-        document: dict[str, Any] = outer["document"]
-        body = json.dumps(document, sort_keys=True, indent=1)
-        if outer["checksum"] != hashlib.sha256(body.encode()).hexdigest() or raw != _render_document(document):
-            raise ValueError("its checksum does not match")
-    except (ValueError, KeyError, TypeError) as exc:
-        raise IntegrityError(
-            f"reading {name} in {store.url}",
-            f"the object is damaged ({exc}).",
-            "Restore it from another copy of the repository.",
-            code="object_damaged",
-            object=name,
-        ) from exc
-    return document
+# The label of whose key the repository was made with.
+FIRST_RECIPIENT = "primary"
 
 
 class Repository:
-    """An opened repository. Reading needs a key of one of its recipients."""
+    """A repository as one of its recipients has opened it."""
 
-    def __init__(self, store: Store, repository_id: str, epochs: dict[int, EpochKeys]) -> None:
+    def __init__(self, store: Store, repository_id: str, epochs: list[OpenEpoch]) -> None:
         self.store = store
         self.repository_id = repository_id
-        self._epochs = epochs
+        self.epochs = epochs
+        self._keys = {epoch.document.epoch: epoch.keys for epoch in epochs}
+
+    @property
+    def recipient(self) -> Recipient:
+        """Who opened it."""
+        return self.epochs[-1].recipient
 
     @property
     def keys(self) -> EpochKeys:
         """The keys of the present epoch, for writing."""
-        return self._epochs[max(self._epochs)]
+        return self.epochs[-1].keys
 
     def keys_of(self, epoch: int) -> EpochKeys | None:
         """The keys of an epoch, for reading; None when the repository has no such epoch."""
-        return self._epochs.get(epoch)
+        return self._keys.get(epoch)
 
     def stream_writer(
         self, writer: ObjectWriter, role: str, identity: str, level: int = METADATA_LEVEL
@@ -93,35 +76,29 @@ def exists(store: Store) -> bool:
     return store.size(layout.REPOSITORY_DOCUMENT) is not None
 
 
-def create(store: Store, wrapping: WrappingKey, clock: Clock) -> Repository:
+def create(store: Store, holder: KeyHolder, clock: Clock) -> Repository:
     """Make an empty repository. Its identity document comes last and decides a race."""
     repository_id = str(uuid.uuid4())
     keys = new_epoch(1)
     now = utc_text(clock.now())
-    document = {"epoch": 1, "created": now, "recipients": [wrap(keys, wrapping, repository_id)]}
-    if not store.put(layout.epoch_keys(1), _render_document(document), if_absent=True):
+    first = wrap(keys, holder, repository_id, label=FIRST_RECIPIENT)
+    if not key_documents.create(store, keys, repository_id, 1, now, [first]):
         raise PreconditionError(
             f"creating a repository in {store.url}",
             "key documents exist there already, but the repository's own document does not.",
-            f"If another creation was interrupted and nothing was stored yet, remove {layout.epoch_keys(1)} there;"
+            f"If another creation was interrupted and nothing was stored yet, remove {layout.epoch_keys(1, 1)} there;"
             " otherwise restore the missing document from another copy.",
             code="repository_half_made",
         )
     identity = {"format": FORMAT, "repository_id": repository_id, "created": now, "engine_version": VERSION}
-    store.put(layout.REPOSITORY_DOCUMENT, _render_document(identity), if_absent=True)
-    return Repository(store, repository_id, {1: keys})
+    document = plain_documents.render(plain_documents.encode(identity))
+    store.put(layout.REPOSITORY_DOCUMENT, document, if_absent=True)
+    return open_repository(store, holder)
 
 
-def open_repository(store: Store, wrapping: WrappingKey) -> Repository:
-    """Open with one recipient's key, checking format and identity."""
-    if not exists(store):
-        raise PreconditionError(
-            f"opening the repository {store.url}",
-            "there is no Lifeboat repository.",
-            "Check the path and that its disk is mounted; make a new one with the module pg_backup_repository.",
-            code="repository_missing",
-        )
-    identity = _read_document(store, layout.REPOSITORY_DOCUMENT)
+def open_repository(store: Store, holder: KeyHolder) -> Repository:
+    """Open as one of its recipients, checking format and identity."""
+    identity = _identity(store)
     if identity["format"] > FORMAT:
         raise UnsupportedError(
             f"opening the repository {store.url}",
@@ -129,16 +106,27 @@ def open_repository(store: Store, wrapping: WrappingKey) -> Repository:
             "Update Lifeboat on this host.",
             code="format_too_new",
         )
-    epochs = {}
-    for info in store.list("keys/"):
-        document = _read_document(store, info.name)
-        keys = unwrap(document, wrapping, identity["repository_id"], store.url)
-        epochs[keys.epoch] = keys
-    if not epochs:
+    documents = key_documents.newest(store)
+    if not documents:
         raise IntegrityError(
             f"opening the repository {store.url}",
             "its key documents below keys/ are missing.",
             "Restore them from another copy; without them nothing can be read.",
             code="object_missing",
         )
-    return Repository(store, identity["repository_id"], epochs)
+    repository_id = str(identity["repository_id"])
+    return Repository(store, repository_id, [each.open(holder, repository_id, store.url) for each in documents])
+
+
+def _identity(store: Store) -> dict[str, Any]:
+    try:
+        return plain_documents.read(store, layout.REPOSITORY_DOCUMENT).content
+    except IntegrityError as error:
+        if error.code != "object_missing":
+            raise
+        raise PreconditionError(
+            f"opening the repository {store.url}",
+            "there is no Lifeboat repository.",
+            "Check the path and that its disk is mounted; make a new one with the module pg_backup_repository.",
+            code="repository_missing",
+        ) from error

@@ -154,10 +154,6 @@ class Stanza:
             stream.finish()
             writer.commit()
 
-    def withdraw(self, backup_id: str) -> None:
-        """Make sure that a backup is not visible, before anything that its manifest names is removed (I1)."""
-        self.repository.store.delete(layout.manifest(self.name, backup_id))
-
     def pack_name(self, generation: str, pack_id: str) -> str:
         """Where a pack of this stanza lies."""
         return layout.pack(self.name, generation, pack_id)

@@ -124,6 +124,11 @@ class Worker:
         """One file; one that vanished since the scan is no error, its WAL says so too."""
         try:
             handle = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                facts = os.fstat(handle)
+                self._read_open(source, handle, facts)
+            finally:
+                os.close(handle)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -133,20 +138,18 @@ class Worker:
                 "Run as root or as the owner of the data directory, and check the file system.",
                 code="data_file_not_readable",
             ) from exc
-        try:
-            facts = os.fstat(handle)
-            relation = data_directory.relation_segment(source.name) if source.area == "data" else None
-            if relation is not None and facts.st_size > MAPPED_BYTES:
-                self._read_mapped(source, handle, facts, relation.first_block)
-            else:
-                self._read_whole(source, handle, facts, relation.first_block if relation else None)
-        finally:
-            os.close(handle)
         self._unjournaled_bytes += facts.st_size
         if self._unjournaled_bytes >= self._reading.journal_every:
             self.finish()
             self._reading.journal(self._unjournaled)
             self._unjournaled, self._unjournaled_bytes = [], 0
+
+    def _read_open(self, source: SourceFile, handle: int, facts: os.stat_result) -> None:
+        relation = data_directory.relation_segment(source.name) if source.area == "data" else None
+        if relation is not None and facts.st_size > MAPPED_BYTES:
+            self._read_mapped(source, handle, facts, relation.first_block)
+        else:
+            self._read_whole(source, handle, facts, relation.first_block if relation else None)
 
     def finished(self, source: SourceFile, entry: FileEntry) -> None:
         """All bytes of a file have their place."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing a backup's files into a directory, in parallel, verified and durable.
+"""Writing a backup's files into a directory, in parallel, every byte verified.
 
 `pg_control` is not written here: whoever calls writes it last, when nothing can start the
 directory by mistake any more.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from ..checksums import file_checksum
 from ..errors import LifeboatError, StorageError
-from ..ports import ProgressSink
 from ..postgres.pg_manifest import ManifestFile
 from ..repository.manifest import FileEntry
 from . import workers
@@ -51,7 +50,6 @@ def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> Ma
                 while view:
                     view = view[stream.write(view) or 0 :]
                 tally.add(len(piece))
-            os.fsync(stream.fileno())
     except OSError as exc:
         raise write_error(path, exc) from exc
     return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
@@ -67,14 +65,8 @@ def write_error(path: Path, exc: OSError) -> LifeboatError:
     )
 
 
-def write_files(
-    destinations: Iterable[Destination],
-    readers: list[FileReader],
-    total_bytes: int,
-    sink: ProgressSink,
-) -> list[ManifestFile]:
-    """Write every file with one worker per reader, each file synced."""
-    tally = ByteTally(sink, total_bytes)
+def write_files(destinations: Iterable[Destination], readers: list[FileReader], tally: ByteTally) -> list[ManifestFile]:
+    """Write every file with one worker per reader. The caller makes them durable."""
     written: list[ManifestFile] = []  # appending to a list is atomic
 
     def worker(reader: FileReader) -> workers.Worker[Destination]:

@@ -23,7 +23,7 @@ _WINDOW_BYTES = 4 << 20
 
 
 def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: FileChecksum, tally: ByteTally) -> bool:
-    """Whether the file now has the backup's content, durably. False when it must be written anew."""
+    """Whether the file now has the backup's content. False when it must be written anew."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -42,7 +42,6 @@ def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: File
         else:
             tally.add(entry.size)
         os.fchmod(handle, entry.mode)
-        os.fsync(handle)
     finally:
         os.close(handle)
     return True

@@ -22,12 +22,17 @@ _POLL_SECONDS = 0.2
 
 
 class _Crew(Generic[Item]):
-    def __init__(self) -> None:
+    def __init__(self, workers: Sequence[Worker[Item]]) -> None:
         self.items: queue.Queue[Item | None] = queue.Queue(_QUEUE_LENGTH)
         self.failed = threading.Event()
         self.errors: list[BaseException] = []
+        self.ended = [threading.Event() for _worker in workers]
+        self.threads = [
+            threading.Thread(target=self.work, args=(*worker, ended), daemon=True)
+            for worker, ended in zip(workers, self.ended)
+        ]
 
-    def work(self, handle: Callable[[Item], None], finish: Callable[[], None]) -> None:
+    def work(self, handle: Callable[[Item], None], finish: Callable[[], None], ended: threading.Event) -> None:
         try:
             while (item := self.items.get()) is not None:
                 if not self.failed.is_set():
@@ -37,6 +42,8 @@ class _Crew(Generic[Item]):
         except BaseException as exc:  # reported by the caller's thread, whatever it is
             self.errors.append(exc)
             self.failed.set()
+        finally:
+            ended.set()
 
     def put(self, item: Item | None) -> bool:
         """Queue an item; False once somebody has failed."""
@@ -48,37 +55,40 @@ class _Crew(Generic[Item]):
                 continue
         return False
 
+    def end(self) -> None:
+        """Let every thread come to its end, and wait for that."""
+        for _thread in self.threads:
+            self.put(None)
+        if self.failed.is_set():  # the queue may be full of items nobody wants: empty it for the end marks
+            with self.items.mutex:
+                self.items.queue.clear()
+                self.items.not_full.notify_all()
+            for _thread in self.threads:
+                self.items.put(None)
+        # An exception that a signal raises inside a thread's own `join` makes Python (up to 3.12) take
+        # the thread for ended, so that is not what is waited for.
+        for ended in self.ended:
+            ended.wait()
+        for thread in self.threads:
+            thread.join()
+
 
 def run(items: Iterable[Item], workers: Sequence[Worker[Item]]) -> None:
     """Give each item to one of the workers, then let each finish; raise the first failure.
 
     Returns when all threads have ended, so that nothing is still being written afterwards.
     """
-    crew: _Crew[Item] = _Crew()
-    threads = [threading.Thread(target=crew.work, args=worker, daemon=True) for worker in workers]
-    for thread in threads:
+    crew: _Crew[Item] = _Crew(workers)
+    for thread in crew.threads:
         thread.start()
     try:
         for item in items:
             if not crew.put(item):
                 break
-    except BaseException:
+        crew.end()
+    except BaseException:  # by the items, or by a signal that struck here
         crew.failed.set()
+        crew.end()
         raise
-    finally:
-        for _thread in threads:
-            crew.put(None)
-        if crew.failed.is_set():  # the queue may be full of items nobody wants: empty it for the end marks
-            _drain(crew, len(threads))
-        for thread in threads:
-            thread.join()
     if crew.errors:
         raise crew.errors[0]
-
-
-def _drain(crew: _Crew[Item], threads: int) -> None:
-    with crew.items.mutex:
-        crew.items.queue.clear()
-        crew.items.not_full.notify_all()
-    for _number in range(threads):
-        crew.items.put(None)

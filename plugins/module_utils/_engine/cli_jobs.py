@@ -1,0 +1,147 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands of `lifeboat` that run a job and show its progress."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from .as_owner import owner_for, owner_of_new, run_job
+from .clock import SystemClock
+from .jobs import backup, info, restore, summary, verify, verify_restore
+from .ports import ProgressSink
+from .process import Runner
+from .report.terminal import TerminalSink
+from .report.wording import duration_text, size_text
+from .specs import ClusterSpec, RepositorySpec
+
+_MEGABYTE = 1_000_000
+Command = Callable[[argparse.Namespace, ClusterSpec, RepositorySpec], int]
+
+
+def _rate(arguments: argparse.Namespace) -> float | None:
+    return arguments.max_rate * _MEGABYTE if arguments.max_rate else None
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    request = backup.BackupRequest(
+        cluster,
+        repository,
+        backup_type=arguments.type,
+        max_age=timedelta(hours=arguments.max_age) if arguments.max_age is not None else None,
+        jobs=arguments.jobs,
+        max_rate=_rate(arguments),
+        low_priority=arguments.low_priority,
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = backup.run(request, SystemClock(), sink)
+        return {"changed": result.changed, "backup": summary.backup(result.backup) if result.backup else None}
+
+    result = run_job(owner_for(cluster.data_directory), repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    made = result["backup"]
+    if arguments.json:
+        _print(json.dumps(result))
+    elif result["changed"]:
+        _print(f"backup {made['id']}: {size_text(made['bytes'])} stored in {size_text(made['stored_bytes'])}")
+    else:
+        _print(f"backup {made['id']} is young enough; nothing to do")
+    return 0
+
+
+def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    found = summary.info(info.read(repository, cluster.stanza))
+    if arguments.json:
+        _print(json.dumps(found))
+        return 0
+    _print(f"{found['stanza']} in {found['repository']}")
+    _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}")
+    for made, window in zip(found["backups"], found["windows"]):
+        gap = f", WAL missing from {window['missing_segments'][0]}" if window["missing_segments"] else ""
+        _print(f"  {made['id']}  {size_text(made['bytes'])}  recoverable from {window['earliest']}{gap}")
+    if not found["backups"]:
+        _print("  no backups")
+    return 0
+
+
+def _restore_request(
+    arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec, directory: Path
+) -> restore.RestoreRequest:
+    return restore.RestoreRequest(
+        repository=repository,
+        stanza=cluster.stanza,
+        data_directory=directory,
+        agent=Path(sys.argv[0]).absolute(),
+        backup=arguments.backup,
+        target=restore.target(arguments.target_time),
+        bin_directory=cluster.bin_directory,
+        jobs=arguments.jobs,
+        max_rate=_rate(arguments),
+        low_priority=arguments.low_priority,
+    )
+
+
+def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    request = replace(
+        _restore_request(arguments, cluster, repository, arguments.destination.absolute()),
+        port=arguments.port,
+        socket_directory=arguments.socket_directory,
+        delta=arguments.delta,
+        start=not arguments.no_start,
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = restore.run(request, SystemClock(), Runner(), sink)
+        return {
+            "backup": summary.backup(result.backup),
+            "running": result.started,
+            "last_commit": result.last_commit or "",
+            "phases": [asdict(phase) for phase in result.phases],
+            "salvaged_wal": result.salvaged_wal,
+        }
+
+    owner = owner_of_new(request.data_directory, arguments.owner, cluster.data_directory)
+    result = run_job(owner, repository, restore.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    if arguments.json:
+        _print(json.dumps(result))
+        return 0
+    seconds = sum(phase["seconds"] for phase in result["phases"])
+    state = "and running" if result["running"] else "and ready to be started"
+    _print(f"{result['backup']['id']} is restored in {request.data_directory} {state}, in {duration_text(seconds)}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    scratch = arguments.scratch_directory.absolute()
+    request = verify_restore.ScratchRequest(
+        _restore_request(arguments, cluster, repository, scratch), scratch, cluster.connection.user
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        found = verify.run(arguments.level, request, SystemClock(), Runner(), sink)
+        return {"ok": found.ok, "backup_id": found.backup_id, "checks": [asdict(check) for check in found.checks]}
+
+    owner = owner_of_new(scratch, arguments.owner, cluster.data_directory)
+    result = run_job(owner, repository, verify_restore.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    if arguments.json:
+        _print(json.dumps(result))
+    else:
+        for check in result["checks"]:
+            _print(f"{'good' if check['ok'] else 'BAD '}  {check['name']}: {check['evidence']}")
+        _print(f"backup {result['backup_id']} is {'good' if result['ok'] else 'NOT good'}")
+    return 0 if result["ok"] else 1
+
+
+COMMANDS: dict[str, Command] = {"backup": _backup, "info": _info, "restore": _restore, "verify": _verify}

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures for tests with buckets: a real S3 server, buckets in it, and stores in these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import S3Spec
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.s3 import S3Store
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.s3_calls import Patience
+from harness import RunFolder
+from harness.fault_proxy import FaultProxy
+from harness.s3 import Account, Place, S3Server
+
+# S3's limit; only the last part may be smaller.
+SMALLEST_PART = 5 << 20
+# For faults that pass, however slow the machine is, and for those that stay.
+PATIENT = Patience(connect=10, silence=10, first_contact=120, total=120, longest_pause=0.2)
+IMPATIENT = Patience(connect=2, silence=1, first_contact=3, total=3, longest_pause=0.2)
+
+
+@pytest.fixture(scope="session")
+def s3(run_folder: RunFolder) -> S3Server:
+    """The S3 server of this run."""
+    return S3Server(run_folder)
+
+
+@pytest.fixture
+def place(s3: S3Server) -> Place:
+    """A prefix of the test's own."""
+    return s3.new_place()
+
+
+@pytest.fixture
+def s3_spec(s3: S3Server, tmp_path: Path) -> S3Spec:
+    """How to reach the server as the buckets' owner."""
+    return S3Spec(endpoint=s3.endpoint, credentials_file=s3.owner.write(tmp_path / "owner.credentials"))
+
+
+@pytest.fixture
+def s3_store(place: Place, s3_spec: S3Spec) -> S3Store:
+    """A store in the place."""
+    return S3Store(place.url, s3_spec)
+
+
+@pytest.fixture
+def proxy(s3: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before the server that can be told to make trouble."""
+    with FaultProxy(s3.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def troubled_store(place: Place, s3_spec: S3Spec, proxy: FaultProxy) -> Callable[[Patience], S3Store]:
+    """Makes stores in the place that are reached by way of the proxy, and upload in small parts."""
+    spec = replace(s3_spec, endpoint=proxy.endpoint)
+    return lambda patience: S3Store(place.url, spec, patience=patience, part_bytes=SMALLEST_PART)
+
+
+@pytest.fixture
+def store_for(s3: S3Server, place: Place, tmp_path: Path) -> Callable[..., S3Store]:
+    """Makes stores in the place (or another) for other accounts."""
+
+    def make(account: Account, url: str = place.url) -> S3Store:
+        credentials = account.write(tmp_path / f"{account.access_key}.credentials")
+        return S3Store(url, S3Spec(endpoint=s3.endpoint, credentials_file=credentials), patience=PATIENT)
+
+    return make

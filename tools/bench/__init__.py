@@ -1,0 +1,6 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make bench`: Lifeboat and its peers at the same work, on the same cluster, in the same run."""
+
+from __future__ import annotations

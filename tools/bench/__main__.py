@@ -1,0 +1,94 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command behind `make bench`; tools/bench/bench.sh calls it with everything set up."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+from ansible_collections.lifeboat.postgresql.tests.harness import BUILD, Postgres
+from components import default_cache, say
+from debian_packages import Unavailable
+
+from .benchmarks import Benchmark, UnknownBenchmark, chosen
+from .contenders import pgbackrest_package
+from .contenders.base import Contender
+from .contenders.basebackup import PgBaseBackup
+from .contenders.lifeboat import Lifeboat
+from .contenders.pgbackrest import PgBackRest
+from .measuring import CommandFailed
+from .profiling import Profiler
+from .results import Finding, as_json
+from .stage import Stage, stage
+from .workbench import SETTINGS, Workbench
+from .yardstick import BYTES_PER_SCALE, Yardstick
+
+# Of the cluster's size: itself, its template, a few full backups of each contender and a restore of each.
+_SPACE_FACTOR = 7
+
+
+def main() -> int:
+    arguments = _parsed()
+    os.umask(0o022)
+    for variable in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[variable]  # libpq would take them for defaults
+    cache = default_cache()
+    try:
+        benchmarks = chosen(arguments.only)
+        with stage(BUILD, cache, arguments.scale * BYTES_PER_SCALE * _SPACE_FACTOR) as made:
+            findings = _run(arguments, benchmarks, made, cache)
+    except (Unavailable, UnknownBenchmark, CommandFailed) as error:
+        print(f"lifeboat: {error}", file=sys.stderr)
+        return 1
+    if not arguments.profile:
+        (BUILD / "bench.json").write_text(as_json(findings))
+        print("\n".join(line for finding in findings for line in ["", *finding.table()]))
+    return 0
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scale", type=int, default=300, help="the size of the cluster: 300 is 7 GB")
+    parser.add_argument("--runs", type=int, default=3, help="how often each contender does each work")
+    parser.add_argument("--only", type=lambda text: [name for name in text.split(",") if name], default=[], help="names")
+    parser.add_argument("--pg", type=int, default=15, help="PostgreSQL's major version")
+    parser.add_argument(
+        "--profile", action="store_true", help="run only ours, once, and show where its time goes; write no bench.json"
+    )
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace, benchmarks: list[Benchmark], made: Stage, cache: Path) -> list[Finding]:
+    postgres = Postgres(arguments.pg, made.run_folder)
+    yardstick = Yardstick(postgres, cache, arguments.scale)
+    with yardstick.copy(made.disk, made.sockets, SETTINGS) as cluster:
+        contenders: list[Contender] = [Lifeboat(cluster, made)]
+        base_backup, profiler = None, None
+        if arguments.profile:
+            profiler = Profiler(cache, made)
+        else:
+            base_backup = PgBaseBackup(cluster)
+            try:
+                contenders.append(PgBackRest(pgbackrest_package.ensure(cache), cluster, made))
+            except Unavailable as error:
+                say(f"no pgBackRest to compare with: {error}")
+        ((size,),) = cluster.sql("SELECT sum(pg_database_size(oid))::bigint FROM pg_database")
+        runs = 1 if profiler else arguments.runs
+        print(
+            f"scale {arguments.scale}, {size / 1e9:.1f} GB, PostgreSQL {postgres.version}, {os.cpu_count()} processors,"
+            f" Python {platform.python_version()}, {runs} runs",
+            flush=True,
+        )
+        bench = Workbench(
+            made, cluster, yardstick.accounts, contenders, base_backup, runs, profiler.measure if profiler else None
+        )
+        return [finding for benchmark in benchmarks for finding in benchmark.run(bench)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lifeboat: the command that is installed on hosts, made from this checkout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import agent_bundle, config
+from ansible_collections.lifeboat.postgresql.tests.harness import PROGRAMS, Cluster, run, server_folder, server_user
+
+from ..measuring import Command
+from ..stage import Stage, make_private
+from .base import JOBS, bytes_below
+
+NAME = "lifeboat"
+_CLUSTER = "main"
+_ON_HOST = Path(__file__).parents[1] / "on_host.py"
+
+
+class Lifeboat:
+    """A contender."""
+
+    name = NAME
+
+    def __init__(self, cluster: Cluster, stage: Stage) -> None:
+        """Install the command, make repository and key, and register the cluster."""
+        self._repository = server_folder(stage.disk / "lifeboat", 0o700)
+        own = server_folder(stage.commands / "lifeboat", 0o700)
+        settings = stage.commands / "lifeboat.conf"
+        make_private(
+            settings,
+            config.render(
+                {"local": {"url": str(self._repository), "key_file": str(own / "key")}},
+                {
+                    _CLUSTER: {
+                        "repository": "local",
+                        "data_directory": str(cluster.data_directory),
+                        "bin_dir": str(cluster.postgres.bin_dir),
+                    }
+                },
+            ),
+        )
+        python = PROGRAMS / "python"
+        sources = agent_bundle.engine_sources()
+        installation = agent_bundle.Installation(stage.commands / "usr", str(python))
+        installation.install(sources)
+        on_host = shutil.copy(_ON_HOST, stage.commands)  # where the server's user can read it
+        self._which = ["--config", str(settings), "--cluster", _CLUSTER]
+        self._command = [str(installation.link)]
+        self._job = [str(python), "-I", on_host, str(installation.link), *self._which]
+        self.archive_command = run([*self._job, "set-up"], user=server_user()).stdout.strip()
+
+    def backup(self, kind: str) -> Command:
+        return [*self._command, "backup", *self._which, "--type", kind, "--jobs", str(JOBS)]
+
+    def newest(self) -> str:
+        told = run([*self._command, "info", *self._which, "--json"], user=server_user()).stdout
+        return str(json.loads(told)["backups"][-1]["id"])
+
+    def restore(self, backup: str, directory: Path, *, delta: bool = False) -> Command:
+        command = [*self._job, "restore", "--backup", backup, "--jobs", str(JOBS), str(directory)]
+        return [*command, "--delta"] if delta else command
+
+    def stored_bytes(self) -> int:
+        (stanza,) = (self._repository / "stanzas").iterdir()
+        return bytes_below(*(folder for folder in stanza.iterdir() if folder.name != "wal"))
