@@ -35,7 +35,27 @@ options:
     description:
       - The file with the repository's key.
       - It must belong to the data directory's owner and be readable by nobody else.
+      - A repository is opened with one of O(key_file), O(key_command), O(passphrase_file) and O(passphrase).
+        One that is given here takes the place of what O(config_file) says.
     type: path
+  key_command:
+    description:
+      - A command that prints the repository's key, as it is in a key file, such as that of a password manager.
+      - It is run as the data directory's owner, without a shell and with hardly anything in its environment.
+      - Others can see it while it runs, so it must contain no secret.
+    type: str
+  passphrase_file:
+    description:
+      - The file whose first line is a passphrase that opens the repository.
+      - It must belong to the data directory's owner and be readable by nobody else.
+      - Passphrases are for people and for recovery. Each use takes a third of a second and 64 MiB of memory, so
+        let servers archive with O(key_file) or O(key_command).
+    type: path
+  passphrase:
+    description:
+      - A passphrase that opens the repository.
+      - The command that PostgreSQL calls for WAL cannot be told it, so a restore takes O(passphrase_file) instead.
+    type: str
   data_directory:
     description: The server's data directory. Needed when the module runs as root.
     type: path

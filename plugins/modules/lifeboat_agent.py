@@ -53,9 +53,14 @@ options:
         type: str
         required: true
       key_file:
-        description: The file with its key.
+        description: The file with its key; see O(key_file). A repository needs this or one of the next two.
         type: path
-        required: true
+      key_command:
+        description: A command that prints its key; see O(key_command).
+        type: str
+      passphrase_file:
+        description: The file with a passphrase that opens it; see O(passphrase_file).
+        type: path
       s3_endpoint:
         description: The URL of an S3 server other than AWS.
         type: str
@@ -183,7 +188,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.agent_
 REPOSITORY = {
     "name": {"type": "str", "required": True},
     "url": {"type": "str", "required": True},
-    "key_file": {"type": "path", "required": True, "no_log": False},
+    **arguments.KEY,
     **arguments.S3,
 }
 CLUSTER = {
@@ -204,7 +209,14 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "prefix": {"type": "path", "default": "/usr/local"},
             "interpreter": {"type": "path", "default": "/usr/bin/python3"},
-            "repositories": {"type": "list", "elements": "dict", "default": [], "options": REPOSITORY},
+            "repositories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": REPOSITORY,
+                "mutually_exclusive": [tuple(arguments.KEY)],
+                "required_one_of": [tuple(arguments.KEY)],
+            },
             "clusters": {"type": "list", "elements": "dict", "default": [], "options": CLUSTER},
             "group": {"type": "str"},
         },

@@ -15,7 +15,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -144,6 +144,7 @@ class FaultProxy:
         self.upstream = urlsplit(upstream).netloc
         self.closing = threading.Event()
         self.requests: list[str] = []
+        self.last_headers: Mapping[str, str] = {}
         self.most_at_once = 0
         self._at_once = 0
         self._plans: list[_Plan] = []
@@ -166,18 +167,20 @@ class FaultProxy:
         """Let requests whose "METHOD path" matches suffer a fault: the next *times*, or all."""
         self._plans.append(_Plan(pattern, fault, times))
 
-    def heal(self) -> None:
-        """From now on, no faults."""
-        self._plans.clear()
+    @property
+    def to_come(self) -> list[str]:
+        """The patterns of planned faults that have not all happened yet."""
+        return [plan.pattern.pattern for plan in self._plans if plan.left]
 
     def count(self, pattern: str) -> int:
         """How many requests matched."""
         return sum(re.match(pattern, line) is not None for line in self.requests)
 
-    def begin(self, line: str) -> Fault | None:
+    def begin(self, line: str, headers: Mapping[str, str]) -> Fault | None:
         """Note a request; the fault that it is to suffer."""
         with self._lock:
             self.requests.append(line)
+            self.last_headers = headers
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             for plan in self._plans:
@@ -219,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Pass one request on, or let it suffer."""
         line = f"{self.command} {self.path}"
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.proxy.begin(line)
+        fault = self.proxy.begin(line, dict(self.headers))
         try:
             if fault is None:
                 self.answer(self.forward(body))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import S3Spec
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.s3 import S3Store
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.s3_calls import Patience
@@ -19,9 +20,24 @@ from harness.s3 import Account, Place, S3Server
 
 # S3's limit; only the last part may be smaller.
 SMALLEST_PART = 5 << 20
-# For faults that pass, however slow the machine is, and for those that stay.
+# However slow the machine is, this is patience enough; and this is little where pauses take no time.
 PATIENT = Patience(connect=10, silence=10, first_contact=120, total=120, longest_pause=0.2)
-IMPATIENT = Patience(connect=2, silence=1, first_contact=3, total=3, longest_pause=0.2)
+IMPATIENT = Patience(connect=5, silence=3, first_contact=30, total=30, longest_pause=30)
+
+
+class HastyClock(SystemClock):
+    """The machine's clock, but pauses take no time."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds, those that were skipped included."""
+        return super().monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        """Skip the pause."""
+        self._skipped += seconds
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +73,9 @@ def proxy(s3: S3Server) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def troubled_store(place: Place, s3_spec: S3Spec, proxy: FaultProxy) -> Callable[[Patience], S3Store]:
-    """Makes stores in the place that are reached by way of the proxy, and upload in small parts."""
+    """Makes stores in the place that are reached by way of the proxy, upload in small parts and do not pause."""
     spec = replace(s3_spec, endpoint=proxy.endpoint)
-    return lambda patience: S3Store(place.url, spec, patience=patience, part_bytes=SMALLEST_PART)
+    return lambda patience: S3Store(place.url, spec, patience=patience, part_bytes=SMALLEST_PART, clock=HastyClock())
 
 
 @pytest.fixture

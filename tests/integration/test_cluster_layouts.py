@@ -25,12 +25,13 @@ def spread(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path])
     run(["ln", "-s", wal, data / "pg_wal"], user=server_user())
     etc = server_folder(elsewhere / "etc")
     server_folder(etc / "conf.d")
+    server_folder(etc / "empty.d")  # Debian's is empty at first, and no server starts without it
     for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
         (data / name).rename(etc / name)
     with (etc / "postgresql.conf").open("a") as configuration:
         configuration.write(
             f"data_directory = '{data}'\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\n"
-            "include_dir = 'conf.d'\n"
+            "include_dir = 'conf.d'\ninclude_dir = 'empty.d'\n"
         )
     (etc / "conf.d/ours.conf").write_text("work_mem = '7777kB'\n")
     cluster.start(f"-c config_file={etc}/postgresql.conf")

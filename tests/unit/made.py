@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.keys import WrappingKey
@@ -38,3 +40,54 @@ def header(**changes: Any) -> Header:
         "backup_label": "START WAL LOCATION: 0/200028 (file 000000010000000000000002)\n",
     }
     return Header(**{**values, **changes})
+
+
+_CONTROL_VALUES = {
+    0: ("<Q", 7380000000000000001),  # system identifier
+    8: ("<I", 1300),  # version of the format
+    12: ("<I", 202209061),  # version of the catalog, PostgreSQL 15's
+    16: ("<I", 6),  # in production
+    48: ("<I", 1),  # timeline
+    172: ("<I", 1),  # wal_level
+    216: ("<I", 8192),  # page size
+    220: ("<I", 131072),  # pages of a segment
+    228: ("<I", 16 << 20),  # WAL segment size
+}
+
+
+def crc32c(data: bytes) -> int:
+    """The definition, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def control_bytes(changes: dict[int, tuple[str, int]] | None = None, crc_offset: int = 288) -> bytes:
+    """A control file of PostgreSQL 15; `changes` are {offset: (format, value)}."""
+    data = bytearray(8192)
+    for offset, (code, value) in {**_CONTROL_VALUES, **(changes or {})}.items():
+        struct.pack_into(code, data, offset, value)
+    struct.pack_into("<I", data, crc_offset, crc32c(bytes(data[:crc_offset])))
+    return bytes(data)
+
+
+def data_directory(root: Path) -> Path:
+    """A data directory of PostgreSQL 15 with hardly anything in it."""
+    for name in (
+        "base/1",
+        "global",
+        "pg_commit_ts",
+        "pg_logical",
+        "pg_multixact",
+        "pg_tblspc",
+        "pg_twophase",
+        "pg_xact",
+    ):
+        (root / name).mkdir(parents=True)
+    (root / "pg_wal/archive_status").mkdir(parents=True)
+    (root / "global/pg_control").write_bytes(control_bytes())
+    (root / "PG_VERSION").write_text("15\n")
+    return root

@@ -10,7 +10,7 @@ import pwd
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,14 @@ class Usage:
     peak_bytes: int  # see `measure`
 
 
-def measure(command: Command, user: pwd.struct_passwd, environment: dict[str, str], log: Path) -> Usage:
-    """Run a command to its end as *user*. Raises CommandFailed.
+def measure(
+    command: Command,
+    user: pwd.struct_passwd,
+    environment: dict[str, str],
+    log: Path,
+    started: Callable[[int], None] = lambda _pid: None,
+) -> Usage:
+    """Run a command to its end as *user*; *started* is told its process. Raises CommandFailed.
 
     The peak is the largest sum of resident memory (RSS) over all processes of the command that was seen at any of
     five looks per second, or what the kernel says of the largest single process, if that is more. Pages that processes
@@ -43,7 +49,7 @@ def measure(command: Command, user: pwd.struct_passwd, environment: dict[str, st
     """
     as_other = user.pw_uid != os.geteuid()
     with log.open("wb") as output:
-        started = time.monotonic()
+        beginning = time.monotonic()
         process = subprocess.Popen(
             [os.fspath(word) for word in command],
             cwd="/",
@@ -58,8 +64,9 @@ def measure(command: Command, user: pwd.struct_passwd, environment: dict[str, st
         )
         sampler = _MemorySampler(process.pid)
         sampler.start()
+        started(process.pid)
         _pid, status, used = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - beginning
         sampler.finish()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import configure_archiving, create_repository
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore as restoring
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import recovery_settings
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import terminal
 else:
     from lifeboat import as_owner, clock, config, process
     from lifeboat.jobs import configure_archiving, create_repository
     from lifeboat.jobs import restore as restoring
+    from lifeboat.postgres import recovery_settings
     from lifeboat.report import terminal
 
 
@@ -57,6 +59,8 @@ def restore(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository
         arguments.directory,
         agent=arguments.command,
         backup=arguments.backup,
+        # What lies between the backups of the benchmarks is archived nowhere; for a time that is no obstacle.
+        target=recovery_settings.RecoveryTarget(clock.SystemClock().now()),
         bin_directory=cluster.bin_directory,
         delta=arguments.delta,
         start=False,

@@ -10,7 +10,7 @@
 # there, says nothing and takes less than a second.
 #
 #   demo   build/venv-demo and one PostgreSQL
-#   test   build/venv and the PostgreSQL versions of $LIFEBOAT_PG (default "15 17")
+#   test   build/venv, the PostgreSQL versions of $LIFEBOAT_PG (default "15 17") and an S3 server
 #   lint   build/venv
 #
 # LIFEBOAT_CACHE (default build/cache) keeps unpacked components; several checkouts
@@ -22,7 +22,7 @@ set -euo pipefail
 umask 022
 case ${1:-} in
   demo) venv=venv-demo requirements=$checkout/tools/dev/requirements-demo.txt packages='Ansible and its libraries, about 40 MB' ;;
-  test | lint) venv=venv requirements=$checkout/requirements.txt packages='everything that tests and checks use, about 150 MB' ;;
+  test | lint) venv=venv requirements=$checkout/requirements.txt packages='everything that tests and checks use, about 200 MB' ;;
   *) fail "usage: setup.sh demo | test | lint" ;;
 esac
 case $1 in
@@ -55,6 +55,10 @@ for version in ${postgres[@]+"${postgres[@]}"}; do
   line=$("$system_python" "$checkout/tools/dev/postgres.py" plan "$version")
   [ -z "$line" ] || plan+=("$line")
 done
+if [ "$1" = test ]; then
+  line=$("$system_python" "$checkout/tools/dev/ceph.py" plan)
+  [ -z "$line" ] || plan+=("$line")
+fi
 
 if [ ${#plan[@]} != 0 ]; then
   echo 'This first run fetches, into the git-ignored folder build/:'
@@ -73,3 +77,6 @@ for version in ${postgres[@]+"${postgres[@]}"}; do
   # Tests of a version that cannot be had here are skipped, with that reason.
   "$work/$venv/bin/python" "$checkout/tools/dev/postgres.py" ensure "$version" >/dev/null || [ "$1" = test ]
 done
+if [ "$1" = test ]; then
+  "$work/$venv/bin/python" "$checkout/tools/dev/ceph.py" ensure >/dev/null || true # likewise
+fi

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import json
-
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import IntegrityError
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import plain_documents
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import repository as room
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.keys import WrappingKey
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import Repository
 from fakes import MemoryStore
 from made import KEY
 
-DOCUMENTS = ["lifeboat-repository.json", "keys/000001.json"]
+DOCUMENTS = ["lifeboat-repository.json", "keys/000001-000001.json"]
 
 
 def test_a_new_repository_opens_with_its_key(repository: Repository, store: MemoryStore) -> None:
@@ -74,8 +73,9 @@ def test_every_flipped_byte_of_a_document_is_found(repository: Repository, store
 
 
 def test_a_newer_format_is_refused(repository: Repository, store: MemoryStore) -> None:
-    document = json.loads(store.objects[DOCUMENTS[0]])["document"]
-    store.objects[DOCUMENTS[0]] = room._render_document({**document, "format": room.FORMAT + 1})
+    document = plain_documents.read(store, DOCUMENTS[0]).content
+    newer = plain_documents.encode({**document, "format": room.FORMAT + 1})
+    store.objects[DOCUMENTS[0]] = plain_documents.render(newer)
     with expect.failure("format_too_new"):
         room.open_repository(store, KEY)
 

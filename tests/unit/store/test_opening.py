@@ -9,7 +9,7 @@ from pathlib import Path
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import RepositorySpec
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.opening import (
     local_directory,
@@ -18,7 +18,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.
 
 
 def at(url: str) -> RepositorySpec:
-    return RepositorySpec(url, Path("/etc/lifeboat/main.key"))
+    return RepositorySpec(url, KeySpec(Path("/etc/lifeboat/main.key")))
 
 
 @pytest.mark.parametrize(

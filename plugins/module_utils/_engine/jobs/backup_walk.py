@@ -38,7 +38,7 @@ class Walk:
         takes_over: bool,
     ) -> None:
         self._directory = directory
-        self._config = config
+        self._config = list(config)
         self._previous = previous
         self._resumed = resumed
         self._spool = spool
@@ -53,7 +53,10 @@ class Walk:
         numbers = itertools.count()
         for file in self._config:
             yield SourceFile(next(numbers), file.path, file.name, "config")
+        in_use_elsewhere = {file.name for file in self._config}
         for entry in data_directory.scan(self._directory):
+            if entry.path in in_use_elsewhere:
+                continue  # the server does not read this one, and a restore brings both to the same place
             number = next(numbers)
             if entry.kind is EntryKind.DIRECTORY:
                 self._spool.add(number, manifest.render_entry(manifest.DirectoryEntry(entry.path, entry.mode)))

@@ -34,7 +34,7 @@ class Assertion:
     def judge(self, value: Any) -> Check:
         """Compare; a value that is not there, or no number where one is needed, is a failure."""
         seen = f"{self.query} returned {value!r}"
-        if self.equals is not None and str(value) != self.equals:
+        if self.equals is not None and (value is None or str(value) != self.equals):
             return Check(self.name, False, f"{seen}, expected {self.equals!r}")
         if self.at_least is not None:
             try:

@@ -31,11 +31,10 @@ class CreateResult:
     recipients: RecipientsResult
 
 
-def directories(spec: RepositorySpec, wanted: Sequence[WantedRecipient]) -> list[Path]:
-    """The directories on this machine in which the repository, if it is one here, and its keys will be."""
-    directory = local_directory(spec)
-    key_files = [spec.key.key_file, *(each.key.key_file for each in wanted)]
-    return [*([directory] if directory else []), *(path.parent for path in key_files if path is not None)]
+def directories(spec: RepositorySpec) -> list[Path]:
+    """The directories on this machine in which the repository, if it is one here, and its key file will be."""
+    key_file = spec.key.key_file
+    return [each for each in (local_directory(spec), key_file.parent if key_file else None) if each is not None]
 
 
 def run(

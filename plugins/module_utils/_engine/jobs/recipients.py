@@ -78,7 +78,7 @@ def check(wanted: Sequence[WantedRecipient]) -> None:
         raise PreconditionError(
             "reading the recipients",
             f"{twice[0]} is there twice: its label or its key.",
-            "Name every recipient once, each with a key of his own.",
+            "Name every recipient once, each with a key of its own.",
             code="recipient_named_twice",
         )
 
@@ -125,7 +125,7 @@ def ensure(
 
 
 def _holder(wanted: WantedRecipient, new: bool, create_keys: bool) -> KeyHolder | None:
-    """Who a recipient is. None when he is there already and his key elsewhere, or when it is yet to be made."""
+    """Who a recipient is. None when it is there already and its key elsewhere, or its key is yet to be made."""
     if not new and wanted.key == KeySpec():
         return None
     attempted = f"ensuring the recipient {wanted.label}"

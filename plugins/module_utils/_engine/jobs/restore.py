@@ -13,7 +13,7 @@ from pathlib import Path
 from ..clock import Clock
 from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
-from ..postgres import programs
+from ..postgres import programs, recovery_settings
 from ..postgres.recovery_settings import RecoveryTarget
 from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
@@ -94,7 +94,7 @@ def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[
     require_usable_directory(request.data_directory, header.system_identifier, delta=request.delta)
     if not request.delta:
         require_space(request.data_directory, header.raw_bytes)
-    settings = {}
+    settings = recovery_settings.before_a_gap(header.major_version) if gaps else {}
     if request.port is not None:
         settings["port"] = str(request.port)
     if request.socket_directory is not None:

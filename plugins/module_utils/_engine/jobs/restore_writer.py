@@ -186,6 +186,9 @@ class _Writer:
         if not any(file.path == _MAIN_CONF for file in self._listed):
             text = _read(main) if main.exists() else "# the backup holds no configuration file\n"
             self._own_file(_MAIN_CONF, os.fsencode(recovery_settings.without_locations(text)))
+            for name in recovery_settings.include_directories(text):
+                durable.make_directories(self._path(name), _DIRECTORY_MODE)
+                self._names.add(name)
         auto = self._path(_AUTO_CONF)
         existing = _read(auto) if auto.exists() else ""
         self._own_file(_AUTO_CONF, os.fsencode(recovery_settings.render(existing, self._layout.settings)))

@@ -50,7 +50,7 @@ class Instance:
         started = False
         while True:
             running = postmaster_pid.read(self.data_directory) is not None
-            started = started or running
+            started = started or running or self._has_given_up()
             state = control_file.read(self.data_directory).state
             if running and state is control_file.ClusterState.IN_PRODUCTION and self._accepts_connections():
                 return
@@ -64,6 +64,10 @@ class Instance:
                     code="recovery_timeout",
                 )
             self.clock.sleep(_PAUSE)
+
+    def _has_given_up(self) -> bool:
+        """Whether the server says why it does not start: then its postmaster.pid was there too briefly, if ever."""
+        return any("FATAL:" in line or "PANIC:" in line for line in self.log_tail())
 
     def _accepts_connections(self) -> bool:
         """The last line of postmaster.pid says `ready` once the server takes connections."""

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+_INCLUDE_DIRECTORY = re.compile(r"^[ \t]*include_dir[ \t]*=?[ \t]*'([^'\n]+)'", re.MULTILINE)
 _BEGIN = "# --- Lifeboat: written by the restore; the last setting of a name wins\n"
 
 
@@ -30,6 +32,11 @@ class RecoveryTarget:
         # with microseconds and an explicit zone: the server's own zone must not decide
         text = self.time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")
         return {"recovery_target_time": text, "recovery_target_action": "promote"}
+
+
+def before_a_gap(major: int) -> dict[str, str]:
+    """For WAL of which a later part is missing: a server that reads ahead, as from 15 on, would fall into the gap."""
+    return {"recovery_prefetch": "off"} if major >= 15 else {}
 
 
 def restore_command(program: list[str]) -> str:
@@ -56,3 +63,11 @@ def without_locations(postgresql_conf: str) -> str:
         word = line.lstrip().partition("=")[0].partition(" ")[0].strip()
         lines.append(f"# lifeboat, was of the original place: {line}" if word in names else line)
     return "".join(lines)
+
+
+def include_directories(postgresql_conf: str) -> list[str]:
+    """The directories that a configuration file includes relative to itself: PostgreSQL refuses to start without them.
+
+    Debian's is there from the beginning and mostly empty, so no backed-up file implies it.
+    """
+    return [name for name in _INCLUDE_DIRECTORY.findall(postgresql_conf) if not name.startswith("/")]

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recipients: who can open an epoch's keys.
 
-Each has an entry in the epoch's key document with the epoch's keys, wrapped for him alone. One
-with access to metadata only lacks the data key: he lists and compares backups without reading them.
+Each has an entry in the epoch's key document with the epoch's keys, wrapped for its key alone. One
+with access to metadata only lacks the data key: it lists and compares backups without reading them.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def _context(repository_id: str, epoch: int, role: str) -> bytes:
     return f"lifeboat/1/wrap/{repository_id}/{epoch}/{role}".encode()
 
 
-def wrap(
-    keys: EpochKeys, holder: KeyHolder, repository_id: str, *, label: str, access: str = FULL_ACCESS
-) -> Recipient:
+def wrap(keys: EpochKeys, holder: KeyHolder, repository_id: str, *, label: str, access: str = FULL_ACCESS) -> Recipient:
     """A new recipient's entry."""
     wrapping, scrypt = holder.enrol()
     aead = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM(wrapping.secret)

@@ -16,7 +16,7 @@ from ..clock import Clock, SystemClock
 from ..specs import S3Spec
 from ..thirdparty import require
 from . import s3_client
-from .s3_errors import GaveUp, diagnose, status
+from .s3_errors import CONNECTION_LOST, GaveUp, diagnose, status
 
 Result = TypeVar("Result")
 
@@ -109,12 +109,14 @@ class S3Calls:
         """The result of `operation`, which gets the client and the call and may be run several times."""
         call = Call(self._clock, within or self._patience_now(), unwanted)
         failures = _failures()
-        pause = _FIRST_PAUSE
+        pause, earlier = _FIRST_PAUSE, None
         while True:
             try:
                 result = operation(self._connected(), call)
             except failures as exc:
                 diagnosis = diagnose(exc)
+                if diagnosis is CONNECTION_LOST and not call.has_time_for(0):
+                    diagnosis = earlier or diagnosis  # we cut the connection: what led to that says more
                 if status(exc):
                     self._answered = True
                     call.seconds = within or self._patience_now()
@@ -124,7 +126,7 @@ class S3Calls:
                 if not call.has_time_for(jittered):
                     raise diagnosis.error(attempted, call.age) from exc
                 self._clock.sleep(jittered)
-                pause = min(pause * 2, self._patience.longest_pause)
+                pause, earlier = min(pause * 2, self._patience.longest_pause), diagnosis
             else:
                 self._answered = True
                 return result

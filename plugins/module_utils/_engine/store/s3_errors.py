@@ -222,6 +222,6 @@ def diagnose(exc: BaseException) -> Diagnosis:
 
 def _tls_failure(said: str) -> Diagnosis:
     """By OpenSSL's words; what is neither about certificates nor about the protocol is a connection that broke."""
-    if "CERTIFICATE" in said:
+    if "CERTIFICATE" in said or "HOSTNAME" in said:
         return CERTIFICATE_REFUSED
     return TLS_NOT_SPOKEN if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said else CONNECTION_LOST

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A backup from its intent to its manifest: visible only when whole, and never less than whole afterwards (I1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import expect
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import (
+    InterruptedJobError,
+    StorageError,
+)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup as backup_job
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import cluster_reader
+from fakes import MemoryStore, MemoryWriter
+from made_cluster import Cluster
+
+OUT_OF_ORDER = StorageError("publishing", "the disk is broken.", "Replace it.", code="storage_failed")
+STOPPED = InterruptedJobError("running the job", "it was told to stop.", "Start it again.", code="interrupted")
+
+
+def packs_named(cluster: Cluster) -> set[str]:
+    """The packs that visible backups need."""
+    entries = [entry for backup_id in cluster.stanza.backup_ids() for entry in cluster.stanza.entries(backup_id)]
+    return {pack for entry in entries if isinstance(entry, FileEntry) for pack in entry.packs()}
+
+
+def packs_there(store: MemoryStore) -> set[str]:
+    return {name.rpartition("/")[2] for name in store.objects if "/packs/" in name}
+
+
+def test_everything_a_backup_names_is_there(cluster: Cluster, store: MemoryStore) -> None:
+    header = cluster.back_up()
+    assert cluster.stanza.backup_ids() == [header.backup_id]
+    assert packs_named(cluster) <= packs_there(store)
+    files = [entry for entry in cluster.stanza.entries(header.backup_id) if isinstance(entry, FileEntry)]
+    assert len(files) + 1 == header.file_count
+    assert "global/pg_control" not in {entry.path for entry in files}
+
+
+def test_files_are_read_between_the_start_and_the_stop_of_backup_mode(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_files, asked = cluster_reader.read_files, cluster.connection.asked
+
+    def noted(*arguments: Any) -> None:
+        asked.append("reading files")
+        read_files(*arguments)
+
+    monkeypatch.setattr(backup_job, "read_files", noted)
+    cluster.back_up()
+    order = ["starting backup mode", "reading files", "stopping backup mode"]
+    assert [each for each in asked if each in order] == order
+
+
+def test_a_full_backup_names_no_pack_of_another(cluster: Cluster, store: MemoryStore) -> None:
+    cluster.back_up()
+    first = packs_there(store)
+    second = cluster.back_up()
+    assert (second.backup_type, second.parent) == ("full", None)
+    entries = [entry for entry in cluster.stanza.entries(second.backup_id) if isinstance(entry, FileEntry)]
+    assert not {pack for entry in entries for pack in entry.packs()} & first
+
+
+def test_an_incremental_backup_is_a_complete_picture_that_stores_little(cluster: Cluster, store: MemoryStore) -> None:
+    (cluster.data / "base/1/1259").write_bytes(b"x" * 100_000)
+    first = cluster.back_up()
+    before = packs_there(store)
+    (cluster.data / "base/1/2619").write_text("changed")
+    second = cluster.back_up("auto")
+    assert (second.backup_type, second.parent, second.generation) == ("incremental", first.backup_id, first.generation)
+    paths = [[entry.path for entry in cluster.stanza.entries(each.backup_id)] for each in (first, second)]
+    assert paths[0] == paths[1]
+    assert len(packs_there(store) - before) == 1
+
+
+def test_what_the_server_really_uses_is_what_is_backed_up(cluster: Cluster) -> None:
+    elsewhere = cluster.data.parent / "etc"
+    elsewhere.mkdir()
+    (elsewhere / "postgresql.conf").write_text("port = 5444\n")
+    cluster.config_directory = elsewhere
+    header = cluster.back_up()
+    entries = [entry for entry in cluster.stanza.entries(header.backup_id) if isinstance(entry, FileEntry)]
+    assert [entry.area for entry in entries if entry.path == "postgresql.conf"] == ["config"]
+    paths = [entry.path for entry in entries]
+    assert len(paths) == len(set(paths))
+
+
+# --- failures
+
+
+def failing(cluster: Cluster, error: Exception, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """One step of a backup fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(backup_job, where, fail)
+
+
+@pytest.mark.parametrize("where", ["read_files", "wait_for_segments"])
+def test_a_backup_that_failed_leaves_nothing(
+    cluster: Cluster, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    cluster.put_wal(2, 3)
+    before = set(store.objects)
+    failing(cluster, OUT_OF_ORDER, monkeypatch, where)
+    with expect.failure("storage_failed"):
+        cluster.back_up()
+    assert set(store.objects) == before
+
+
+def test_damaged_pages_can_be_refused(cluster: Cluster, store: MemoryStore) -> None:
+    cluster.put_wal(2, 3)
+    before = set(store.objects)
+    (cluster.data / "base/1/1259").write_bytes(bytes(8) + b"\x01" * 8184)
+    with expect.failure("pages_damaged"):
+        cluster.back_up(fail_on_damaged_pages=True)
+    assert set(store.objects) == before
+    assert cluster.back_up().damaged_pages == 1
+
+
+@pytest.mark.parametrize("visible", [True, False], ids=["after it became visible", "before"])
+@pytest.mark.parametrize("error", [OUT_OF_ORDER, STOPPED], ids=["storage", "signal"])
+def test_a_backup_whose_publication_failed_is_whole_or_not_visible(
+    cluster: Cluster, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, error: Exception, visible: bool
+) -> None:
+    commit = MemoryWriter.commit
+
+    def fails(writer: MemoryWriter) -> None:
+        if not writer._name.endswith("/manifest"):
+            commit(writer)
+            return
+        if visible:
+            commit(writer)
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(MemoryWriter, "commit", fails)
+        cluster.back_up()
+    assert len(cluster.stanza.backup_ids()) == visible
+    assert packs_named(cluster) <= packs_there(store)
+
+
+def test_after_a_failed_publication_the_next_backup_cleans_up(
+    cluster: Cluster, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_a_backup_whose_publication_failed_is_whole_or_not_visible(cluster, store, monkeypatch, OUT_OF_ORDER, True)
+    monkeypatch.setattr(
+        "ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents.Holder.is_dead",
+        lambda holder: True,
+    )
+    cluster.back_up()
+    assert len(cluster.stanza.backup_ids()) == 2
+    assert packs_named(cluster) == packs_there(store)
+    assert not [name for name in store.objects if "/intents/" in name]

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backup for a target, and what is refused before anything is touched."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import expect
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import choose
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.recovery_settings import (
+    RecoveryTarget,
+)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Incarnation, Stanza
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import WalArchive
+from made import SEGMENT_BYTES, header
+
+NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
+
+
+def day(number: float) -> datetime:
+    return datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(days=number - 1)
+
+
+@pytest.fixture
+def three(stanza: Stanza) -> Stanza:
+    """Backups that ended on the 1st, 2nd and 3rd."""
+    for number in (1, 2, 3):
+        stanza.publish(header(backup_id=f"backup{number}", stop_time=f"2026-01-0{number}T00:00:00.000000Z"), [])
+    return stanza
+
+
+# --- which backup
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen"),
+    [(None, "backup3"), (day(9), "backup3"), (day(3), "backup3"), (day(2.9), "backup2"), (day(1), "backup1")],
+)
+def test_it_is_the_newest_that_ended_before_the_target(three: Stanza, target: datetime | None, chosen: str) -> None:
+    assert choose.backup_for(three, "latest", RecoveryTarget(target), NOW).backup_id == chosen
+
+
+def test_zones_do_not_matter(three: Stanza) -> None:
+    target = day(2).astimezone(timezone(timedelta(hours=-11)))
+    assert choose.backup_for(three, "latest", RecoveryTarget(target), NOW).backup_id == "backup2"
+
+
+def test_it_is_the_one_that_was_asked_for(three: Stanza) -> None:
+    assert choose.backup_for(three, "backup1", RecoveryTarget(), NOW).backup_id == "backup1"
+    assert choose.backup_for(three, "backup1", RecoveryTarget(day(5)), NOW).backup_id == "backup1"
+    with expect.failure("backup_unknown"):
+        choose.backup_for(three, "backup9", RecoveryTarget(), NOW)
+
+
+def test_a_target_before_every_backup_is_refused_with_the_earliest_that_can_be_reached(three: Stanza) -> None:
+    with expect.failure("target_before_first_backup") as failure:
+        choose.backup_for(three, "latest", RecoveryTarget(day(0.5)), NOW)
+    assert failure.value.details["earliest"] == "2026-01-01T00:00:00.000000Z"
+    with expect.failure("target_before_first_backup"):
+        choose.backup_for(three, "backup3", RecoveryTarget(day(2)), NOW)
+
+
+def test_a_target_in_the_future_is_refused(three: Stanza) -> None:
+    with expect.failure("target_in_future"):
+        choose.backup_for(three, "latest", RecoveryTarget(NOW + timedelta(seconds=1)), NOW)
+    assert choose.backup_for(three, "latest", RecoveryTarget(NOW), NOW)
+
+
+def test_without_backups_there_is_nothing_to_choose(stanza: Stanza) -> None:
+    with expect.failure("no_backup"):
+        choose.backup_for(stanza, "latest", RecoveryTarget(), NOW)
+
+
+def test_a_backup_of_another_cluster_under_the_same_life_is_refused(stanza: Stanza, life: Incarnation) -> None:
+    own = header(incarnation=life.incarnation)
+    assert choose.life_of(stanza, own) == life
+    with expect.failure("stanza_of_another_cluster"):
+        choose.life_of(stanza, header(incarnation=life.incarnation, system_identifier=1))
+    with expect.failure("incarnation_missing"):
+        choose.life_of(stanza, header(incarnation="of nobody"))
+
+
+# --- its WAL
+
+
+def segment(number: int, timeline: int = 1) -> str:
+    return f"{timeline:08X}{number:016X}"
+
+
+def archived(stanza: Stanza, life: Incarnation, *numbers: int, timeline: int = 1) -> WalArchive:
+    archive = WalArchive(stanza, life)
+    for number in numbers:
+        archive.store(segment(number, timeline), b"%d" % number)
+    return archive
+
+
+@pytest.fixture
+def backup(life: Incarnation) -> Header:
+    """Needs segments 2 and 3."""
+    return header(incarnation=life.incarnation)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        ((2, 3), []),
+        ((1, 2, 3, 4, 5), []),
+        ((2, 3, 5, 8), [4, 6, 7]),
+        ((3,), [2]),
+        ((2,), [3]),
+        ((2, 4), [3]),
+        ((), [2, 3]),
+        ((1,), [2, 3]),
+        ((6,), [2, 3, 4, 5]),
+    ],
+)
+def test_every_missing_segment_is_named(
+    stanza: Stanza, life: Incarnation, backup: Header, numbers: tuple[int, ...], missing: list[int]
+) -> None:
+    archive = archived(stanza, life, *numbers)
+    assert list(choose.gaps(archive, backup)) == [segment(number) for number in missing]
+
+
+def test_other_timelines_and_partial_segments_fill_no_gap(stanza: Stanza, life: Incarnation, backup: Header) -> None:
+    archive = archived(stanza, life, 2, 3, 5)
+    archived(stanza, life, 4, timeline=2)
+    archive.store(f"{segment(4)}.partial", b"")
+    assert list(choose.gaps(archive, backup)) == [segment(4)]
+
+
+@pytest.mark.parametrize("target", [RecoveryTarget(), RecoveryTarget(day(5))])
+@pytest.mark.parametrize("numbers", [(2,), (3, 4), ()])
+def test_a_backup_without_its_own_wal_is_refused(
+    stanza: Stanza, life: Incarnation, backup: Header, target: RecoveryTarget, numbers: tuple[int, ...]
+) -> None:
+    with expect.failure("wal_gap"):
+        choose.require_recoverable(archived(stanza, life, *numbers), backup, target)
+
+
+def test_a_gap_behind_the_backup_matters_only_to_who_wants_everything(
+    stanza: Stanza, life: Incarnation, backup: Header
+) -> None:
+    archive = archived(stanza, life, 2, 3, 5)
+    assert choose.require_recoverable(archive, backup, RecoveryTarget(day(5))) == [segment(4)]
+    with expect.failure("wal_gap") as failure:
+        choose.require_recoverable(archive, backup, RecoveryTarget())
+    assert failure.value.details["missing"] == [segment(4)]
+
+
+def test_what_a_backup_needs_ends_where_its_last_byte_does(life: Incarnation) -> None:
+    def needed(start: int, stop: int) -> list[str]:
+        return [each.name for each in choose.needed_segments(header(start_lsn=start, stop_lsn=stop))]
+
+    assert needed(2 * SEGMENT_BYTES, 3 * SEGMENT_BYTES) == [segment(2)]
+    assert needed(2 * SEGMENT_BYTES + 1, 3 * SEGMENT_BYTES + 1) == [segment(2), segment(3)]
