@@ -43,12 +43,11 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-FORMAT = 1
+FORMAT, PAGE = 1, 8192
 MAGIC, ROLE_CODES = b"LBT\x01", {"data": 1, "metadata": 2}
 HEADER, FRAME = struct.Struct(">4sBI32s"), struct.Struct(">BI")
 COMPRESSED, LAST = 1, 2
-PAGE = 8192
-KEPT_FRAMES = 64  # of a mebibyte each
+KEY_DOCUMENT = re.compile(r"keys/[0-9]{6}-[0-9]{6}\.json")
 PLAIN = re.compile(rb'(\{"document":(\{.*\})(?:,"seal":"([0-9a-f]{64})")?),"sha256":"([0-9a-f]{64})"\}\n', re.DOTALL)
 ORIGINAL_PLACES = re.compile(rb"(?m)^(?=[ \t]*(?:data_directory|hba_file|ident_file|external_pid_file)\b)")
 
@@ -72,7 +71,7 @@ class Repository:
         if identity["format"] != FORMAT:
             raise Refused(f"{root}: its format is {identity['format']}, this script knows {FORMAT}")
         self.id = identity["repository_id"]
-        names = [name for name in self.names("keys") if re.fullmatch(r"keys/[0-9]{6}-[0-9]{6}\.json", name)]
+        names = [name for name in self.names("keys") if KEY_DOCUMENT.fullmatch(name)]
         newest = {int(name[5:11]): name for name in names}  # of an epoch's revisions the last one counts
         if not newest:
             raise Refused(f"{root}: there are no key documents below keys/")
@@ -131,10 +130,8 @@ class Repository:
             header, number, last = file.read(HEADER.size), 0, False
             cipher = self.cipher(name, header, role, identity)
             while not last:
-                prefix = file.read(FRAME.size)
-                if len(prefix) < FRAME.size:
-                    raise Refused(f"{name} is damaged: its end is missing")
-                raw, last = opened(name, cipher, header, number, prefix + file.read(FRAME.unpack(prefix)[1]))
+                flags, length = FRAME.unpack(file.read(FRAME.size).ljust(FRAME.size, b"\0"))  # cut, it opens nothing
+                raw, last = opened(name, cipher, header, number, flags, file.read(length))
                 number += 1
                 yield raw
             if file.read(1):
@@ -143,18 +140,15 @@ class Repository:
 
 def derived(passphrase: str, scrypt: dict[str, Any]) -> bytes:
     """The key of a recipient with a passphrase."""
-    n, r, p = (int(scrypt[name]) for name in ("n", "r", "p"))
     text, salt = unicodedata.normalize("NFC", passphrase).encode(), base64.b64decode(scrypt["salt"])
-    return hashlib.scrypt(text, salt=salt, n=n, r=r, p=p, maxmem=256 << 20, dklen=32)
+    cost = {name: int(scrypt[name]) for name in ("n", "r", "p")}
+    return hashlib.scrypt(text, salt=salt, **cost, maxmem=256 << 20, dklen=32)
 
 
-def opened(name: str, cipher: AESGCM, header: bytes, number: int, frame: bytes) -> tuple[bytes, bool]:
+def opened(name: str, cipher: AESGCM, header: bytes, number: int, flags: int, sealed: bytes) -> tuple[bytes, bool]:
     """A frame's raw bytes, and whether it is its object's last."""
-    flags, length = FRAME.unpack(frame[: FRAME.size])
     try:
-        if len(frame) != FRAME.size + length:
-            raise ValueError("too short")
-        payload = cipher.decrypt(number.to_bytes(12, "big"), frame[FRAME.size :], header + frame[:1])
+        payload = cipher.decrypt(number.to_bytes(12, "big"), sealed, header + bytes([flags]))
     except (InvalidTag, ValueError) as error:
         raise Refused(f"{name} is damaged or altered: frame {number} fails its authentication") from error
     raw = zstandard.ZstdDecompressor().decompress(payload) if flags & COMPRESSED else payload
@@ -169,7 +163,7 @@ class Backup:
         self.header: dict[str, Any] = next(self.lines())
         if self.header["format"] != FORMAT:
             raise Refused(f"{backup_id}: its format is {self.header['format']}, this script knows {FORMAT}")
-        self._frame = lru_cache(KEPT_FRAMES)(self._read_frame)  # many files share a frame
+        self._frame = lru_cache(64)(self._read_frame)  # many files share a frame of about a mebibyte
 
     def lines(self) -> Iterator[Any]:
         """The manifest: its header, then directories and files."""
@@ -213,17 +207,16 @@ class Backup:
         with (self.repository.root / name).open("rb") as file:
             header = file.read(HEADER.size)
             file.seek(offset)
-            cipher = self.repository.cipher(name, header, role, f"pack/{pack}")
-            return opened(name, cipher, header, number, file.read(length))[0]
+            frame = file.read(length)
+        cipher = self.repository.cipher(name, header, role, f"pack/{pack}")
+        return opened(name, cipher, header, number, frame[0] if frame else 0, frame[FRAME.size :])[0]
 
     def wal(self) -> dict[str, str]:
         """The archived WAL of the backup's incarnation: objects by file name."""
-        found: dict[str, str] = {}
-        for name in self.repository.names(f"stanzas/{self.stanza}/wal/{self.header['incarnation']}"):
-            file_name = name.rpartition("/")[2].rpartition("-")[0]
-            if file_name in found:
-                raise Refused(f"{file_name} is archived with two contents: {found[file_name]} and {name}")
-            found[file_name] = name
+        names = self.repository.names(f"stanzas/{self.stanza}/wal/{self.header['incarnation']}")
+        found = {name.rpartition("/")[2].rpartition("-")[0]: name for name in names}
+        if len(found) < len(names):
+            raise Refused(f"archived with two contents: {(set(names) - set(found.values())).pop()} and another")
         return found
 
     def wal_content(self, file_name: str, name: str) -> bytes:
@@ -300,10 +293,9 @@ def write_directory(backup: Backup, root: Path, tablespaces: dict[str, Path], se
         main.write_bytes(ORIGINAL_PLACES.sub(b"# of the original place: ", main.read_bytes()))
     elif not main.exists():
         write(main, [b"# the backup holds no configuration file\n"])
-    with (root / "postgresql.auto.conf").open("a") as stream:
-        stream.write("\n# written by lifeboat_breakglass.py; the last setting of a name wins\n")
-        quoted = {name: value.replace("'", "''") for name, value in settings.items()}
-        stream.writelines(f"{name} = '{value}'\n" for name, value in quoted.items())
+    with (root / "postgresql.auto.conf").open("a") as stream:  # the last setting of a name wins
+        stream.write("\n# written by lifeboat_breakglass.py\n")
+        stream.writelines(f"{name} = '" + value.replace("'", "''") + "'\n" for name, value in settings.items())
     write(root / "backup_label", [backup.header["backup_label"].encode()])
     write(root / "recovery.signal", [])
     os.sync()
@@ -319,8 +311,7 @@ def show(repository: Repository) -> None:
             header, segments = backup.header, [name for name in backup.wal() if len(name) == 24]
             print(f"  {backup.id}  PostgreSQL {header['major_version']}  {header['raw_bytes'] / 1e6:.1f} MB")
             print(f"    recoverable from {header['stop_time']}, WAL archived up to {max(segments, default='nothing')}")
-            for location in header["tablespaces"].values():
-                print(f"    tablespace {location}")
+            print("".join(f"    tablespace {location}\n" for location in header["tablespaces"].values()), end="")
 
 
 def moment(text: str) -> datetime:
@@ -368,24 +359,22 @@ def restore(arguments: argparse.Namespace, repository: Repository) -> None:
         if file_name.endswith(".history") or file_name[8:24] >= backup.needed_wal()[0][8:24]:
             write(wal / file_name, [backup.wal_content(file_name, name)])
     write_directory(backup, root, tablespaces, settings)
-    print(f"done; look at ports and paths in {root}/postgresql.conf, then start PostgreSQL")
-    print(f"{backup.header['major_version']} there as this user: pg_ctl -D {shlex.quote(str(root))} start")
+    print(f"done; look at port and paths in postgresql.conf, then: pg_ctl -D {shlex.quote(str(root))} start")
 
 
 def secret(arguments: argparse.Namespace) -> tuple[bytes | None, str | None]:
     """The key, or the passphrase."""
     if arguments.key_file:
-        prefix, _colon, text = arguments.key_file.read_text().strip().partition(":")
-        key = base64.urlsafe_b64decode(text) if prefix == "lifeboat-key-1" else b""
-        if len(key) != 32:
+        text = arguments.key_file.read_text().strip()
+        if not re.fullmatch("lifeboat-key-1:[A-Za-z0-9_-]{43}=", text):
             raise Refused(f"{arguments.key_file} is no Lifeboat key file")
-        return key, None
+        return base64.urlsafe_b64decode(text[15:]), None
     if arguments.passphrase_file:
         return None, arguments.passphrase_file.read_text().split("\n")[0].rstrip("\r")
     return None, getpass.getpass("Passphrase of the repository: ")
 
 
-def main() -> int:
+def main() -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", type=Path, help="the repository's directory")
@@ -400,15 +389,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         repository = Repository(arguments.repository, *secret(arguments))
-        if arguments.destination:
-            restore(arguments, repository)
-        else:
-            show(repository)
+        restore(arguments, repository) if arguments.destination else show(repository)
     except (Refused, OSError, ValueError, zstandard.ZstdError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

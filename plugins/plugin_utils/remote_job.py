@@ -87,27 +87,31 @@ class RemoteJob:
     def stop_command(self, patience_seconds: int = _STOP_PATIENCE_SECONDS) -> str:
         """Ask the job to stop, wait until it has, kill what is left, and remove its files.
 
-        `async_wrapper` puts the module and its children into one process group, whose leader shows
-        the temporary directory in its command line. Zombies do not count as left.
+        The directory goes first: what has not been started from it by then cannot be started any more,
+        what has can be seen. `async_wrapper` makes a session, by which all of the job is known; its
+        process group is not enough, for a module that starts quickly may be left out of it.
         """
-        still_runs = (
-            "still_runs() { for s in /proc/[0-9]*/stat; do read -r line 2>/dev/null <$s || continue;"
-            ' set -- ${line##*) }; [ "$3" = $group ] && [ "$1" != Z ] && return 0; done; return 1; }'
-        )
-        find_group = (
-            f"group=; for f in $(grep -ls -e {self._pattern} /proc/[0-9]*/cmdline); do"
-            " p=${f#/proc/}; p=${p%/cmdline}; read -r line 2>/dev/null </proc/$p/stat || continue;"
-            ' set -- ${line##*) }; if [ "$3" = "$p" ]; then group=$p; fi; done'
-        )
-        end_group = (
-            'if [ -n "$group" ]; then kill -s TERM -- -$group; n=0;'
-            f" while still_runs && [ $n -lt {patience_seconds * 5} ]; do sleep 0.2; n=$((n + 1)); done;"
-            " kill -s KILL -- -$group 2>/dev/null; fi"
-        )
         parent, name = str(PurePosixPath(self.directory).parent), PurePosixPath(self.directory).name
         hidden_name = f"{shlex.quote(name[0])}''{shlex.quote(name[1:])}"  # or this command would find itself
-        remove = f"rm -rf {shlex.quote(parent)}/{hidden_name} {shlex.quote(self.results_file)}"
-        return "; ".join((still_runs, find_group, end_group, remove))
+        remove = f"rm -rf {shlex.quote(parent)}/{hidden_name}"
+        # After its name in parentheses, a process's stat has: state, parent, group, session.
+        look_at = "look_at() { read -r line 2>/dev/null <$1/stat && set -- ${line##*) } && state=$1 session=$4; }"
+        find = (
+            "look_at /proc/$$; own=$session; sessions=' ';"
+            f" for f in $(grep -ls -e {self._pattern} /proc/[0-9]*/cmdline); do"
+            ' look_at ${f%/cmdline} && [ $session != $own ] && sessions="$sessions$session "; done'
+        )
+        members = (
+            "members() { for p in /proc/[0-9]*; do"
+            ' if look_at $p && [ $state != Z ]; then case "$sessions" in *" $session "*) echo ${p#/proc/};; esac; fi;'
+            " done; }"
+        )
+        end = (
+            'all=$(members); [ -z "$all" ] || kill -s TERM $all; n=0;'
+            f' while [ -n "$(members)" ] && [ $n -lt {patience_seconds * 5} ]; do sleep 0.2; n=$((n + 1)); done;'
+            ' all=$(members); [ -z "$all" ] || kill -s KILL $all'
+        )
+        return "; ".join((remove, look_at, find, members, end, self.tidy_command()))
 
     @property
     def _file_name(self) -> str:

@@ -203,8 +203,8 @@ class S3Server:
 
     def names(self, place: Place) -> list[str]:
         """The objects that can be seen in a place."""
-        answer = self.client().list_objects_v2(Bucket=place.bucket, Prefix=f"{place.prefix}/")
-        return [each["Key"].removeprefix(f"{place.prefix}/") for each in answer.get("Contents", ())]
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=f"{place.prefix}/")
+        return [each["Key"].removeprefix(f"{place.prefix}/") for page in pages for each in page.get("Contents", ())]
 
     def unfinished_uploads(self, place: Place) -> list[str]:
         """The names of a place's multipart uploads that were neither completed nor aborted."""

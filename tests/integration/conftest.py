@@ -18,15 +18,15 @@ import pytest
 from harness import Cluster, Postgres, RunFolder, versions
 from harness.playbooks import Ansible, install_collection
 from lifeboat_fixtures import bare_site, new_folder, new_place, site
-from s3_fixtures import place, proxy, s3, s3_spec, s3_store, store_for, troubled_store
+from s3_fixtures import proxy, s3, s3_place, s3_spec, s3_store, store_for, troubled_store
 
 __all__ = [
     "bare_site",
     "new_folder",
     "new_place",
-    "place",
     "proxy",
     "s3",
+    "s3_place",
     "s3_spec",
     "s3_store",
     "site",

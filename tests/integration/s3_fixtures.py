@@ -47,7 +47,7 @@ def s3(run_folder: RunFolder) -> S3Server:
 
 
 @pytest.fixture
-def place(s3: S3Server) -> Place:
+def s3_place(s3: S3Server) -> Place:
     """A prefix of the test's own."""
     return s3.new_place()
 
@@ -59,9 +59,9 @@ def s3_spec(s3: S3Server, tmp_path: Path) -> S3Spec:
 
 
 @pytest.fixture
-def s3_store(place: Place, s3_spec: S3Spec) -> S3Store:
+def s3_store(s3_place: Place, s3_spec: S3Spec) -> S3Store:
     """A store in the place."""
-    return S3Store(place.url, s3_spec)
+    return S3Store(s3_place.url, s3_spec)
 
 
 @pytest.fixture
@@ -72,17 +72,17 @@ def proxy(s3: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def troubled_store(place: Place, s3_spec: S3Spec, proxy: FaultProxy) -> Callable[[Patience], S3Store]:
+def troubled_store(s3_place: Place, s3_spec: S3Spec, proxy: FaultProxy) -> Callable[[Patience], S3Store]:
     """Makes stores in the place that are reached by way of the proxy, upload in small parts and do not pause."""
     spec = replace(s3_spec, endpoint=proxy.endpoint)
-    return lambda patience: S3Store(place.url, spec, patience=patience, part_bytes=SMALLEST_PART, clock=HastyClock())
+    return lambda patience: S3Store(s3_place.url, spec, patience=patience, part_bytes=SMALLEST_PART, clock=HastyClock())
 
 
 @pytest.fixture
-def store_for(s3: S3Server, place: Place, tmp_path: Path) -> Callable[..., S3Store]:
+def store_for(s3: S3Server, s3_place: Place, tmp_path: Path) -> Callable[..., S3Store]:
     """Makes stores in the place (or another) for other accounts."""
 
-    def make(account: Account, url: str = place.url) -> S3Store:
+    def make(account: Account, url: str = s3_place.url) -> S3Store:
         credentials = account.write(tmp_path / f"{account.access_key}.credentials")
         return S3Store(url, S3Spec(endpoint=s3.endpoint, credentials_file=credentials), patience=PATIENT)
 

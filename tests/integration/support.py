@@ -135,7 +135,8 @@ class Site:
     def settings(self) -> list[tuple[Any, ...]]:
         """The server's settings, those that await a restart too, and the file that ALTER SYSTEM writes."""
         auto = (self.cluster.data_directory / "postgresql.auto.conf").read_text()
-        return [*self.cluster.sql("SELECT name, setting, pending_restart FROM pg_settings ORDER BY 1"), (auto,)]
+        query = "SELECT name, setting, pending_restart FROM pg_settings ORDER BY 1"
+        return [*self.cluster.sql(query, db="postgres"), (auto,)]
 
 
 def assert_refused(code: str, result: Result) -> Result:

@@ -147,24 +147,20 @@ def positions(name: str, content: bytes) -> dict[str, int]:
     if name.endswith(".json"):
         return {"first": 0, "middle": len(content) // 2, "last": len(content) - 1}
     all_frames = frames(content)
-    chosen = {"first frame": all_frames[0], "middle frame": all_frames[len(all_frames) // 2], "last": all_frames[-1]}
-    return {
-        "magic": 1,
-        "role": 4,
-        "epoch": 8,
-        "salt": 20,
-        **{f"{which}'s flags": start for which, (start, _) in chosen.items()},
-        **{f"{which}'s length": start + 3 for which, (start, _) in chosen.items()},
-        **{f"{which}'s bytes": (start + end) // 2 for which, (start, end) in chosen.items()},
-        **{f"{which}'s tag": end - 1 for which, (_, end) in chosen.items()},
-    }
+    middle = all_frames[len(all_frames) // 2]
+    chosen = {"first frame": all_frames[0], "middle frame": middle, "last frame": all_frames[-1]}
+    found = {"magic": 1, "role": 4, "epoch": 8, "salt": 20}
+    for which, (start, end) in chosen.items():
+        parts = {"flags": start, "length": start + 3, "bytes": (start + end) // 2, "tag": end - 1}
+        found |= {f"{which}'s {part}": at for part, at in parts.items() if at not in found.values()}
+    return found
 
 
 def named(complaint: str, name: str) -> bool:
     return name in complaint and "foresaw" not in complaint
 
 
-@pytest.mark.parametrize("kind", ["document", "keys", "incarnations", "backups", "generations", "wal"])
+@pytest.mark.parametrize("kind", ["document", "keys", "incarnations", "backups", "generations"])
 def test_one_flipped_bit(copy: Copy, needed: dict[str, list[str]], kind: str) -> None:
     name = needed[kind][0]
     content = (copy.root / name).read_bytes()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.config import CLUSTER_KEYS
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.config import CLUSTER_KEYS, REPOSITORY_KEYS
 from harness import CHECKOUT, PROGRAMS, Cluster, Postgres, cannot_be_had, wait_until
 from harness.playbooks import HOST, Ansible, PlaybookRun
 from support import tree
@@ -274,7 +274,7 @@ misspelt {LOCAL} drill_jobs=many
         ("configure", {"lifeboat_clusters": [{"name": "main", "data_directory": "/x", "rto_targt": 1}]}, "rto_targt"),
         ("configure", {"lifeboat_repositories": []}, "lifeboat_repositories"),
         ("configure", {"archiving_timeout": "soon"}, "soon"),
-        ("drill", {"drill_rto_target": "quickly"}, "quickly"),
+        ("drill", {"drill_rto_target": "quickly"}, "drill_rto_target"),
         ("pitr", {"lifeboat_hosts": HOST, "confirm": f"{HOST}/main"}, "restore_destination"),
     ],
 )
@@ -285,10 +285,16 @@ def test_wrong_variables_are_refused(host: Host, playbook: str, wrong: dict[str,
     assert not refused.changed
 
 
-def test_all_roles_describe_a_cluster_alike() -> None:
-    shapes = []
-    for role in CLUSTER_ROLES:
-        specs = yaml.safe_load((CHECKOUT / "roles" / role / "meta/argument_specs.yml").read_text())
-        shapes.append(specs["argument_specs"]["main"]["options"][f"{role}_clusters"]["options"])
+def test_all_roles_describe_a_cluster_alike_and_as_the_configuration_file_has_it() -> None:
+    options = {role: role_options(role) for role in CLUSTER_ROLES}
+    shapes = [options[role][f"{role}_clusters"]["options"] for role in CLUSTER_ROLES]
     assert all(shape == shapes[0] for shape in shapes)
     assert set(shapes[0]) - {"assertions", "name", "rpo_target", "rto_target"} == set(CLUSTER_KEYS)
+    assert set(options["agent"]["agent_repositories"]["options"]) - {"name"} == set(REPOSITORY_KEYS)
+
+
+def role_options(role: str) -> dict[str, Any]:
+    """The documented variables of a role."""
+    specs = yaml.safe_load((CHECKOUT / "roles" / role / "meta/argument_specs.yml").read_text())
+    options: dict[str, Any] = specs["argument_specs"]["main"]["options"]
+    return options

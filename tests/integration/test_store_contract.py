@@ -33,11 +33,11 @@ def resolve_local_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["http", "https", "virtual host"])
 def store(
-    request: pytest.FixtureRequest, s3: S3Server, place: Place, s3_spec: S3Spec, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, s3: S3Server, s3_place: Place, s3_spec: S3Spec, monkeypatch: pytest.MonkeyPatch
 ) -> Store:
     if request.param == "https":
         s3_spec = replace(s3_spec, endpoint=s3.tls_endpoint, ca_file=s3.ca_file)
     if request.param == "virtual host":
         resolve_local_names(monkeypatch)
         s3_spec = replace(s3_spec, endpoint=s3.virtual_host_endpoint, ca_file=s3.ca_file, path_style=False)
-    return S3Store(place.url, s3_spec)
+    return S3Store(s3_place.url, s3_spec)

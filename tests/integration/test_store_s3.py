@@ -162,13 +162,13 @@ def test_who_created_an_object_is_known_although_the_answer_was_lost(
     ],
 )
 def test_a_fault_in_the_middle_of_an_upload_leaves_nothing(
-    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, place: Place, fault: Fault, code: str
+    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, s3_place: Place, fault: Fault, code: str
 ) -> None:
     proxy.plan("PUT .*partNumber=2", fault)
     with fails(code) as failure:
         write(troubled_store(IMPATIENT), "name", LARGE)
     assert s3.owner.secret_key not in str(failure.value.as_dict())
-    assert (s3.names(place), s3.unfinished_uploads(place)) == ([], [])
+    assert (s3.names(s3_place), s3.unfinished_uploads(s3_place)) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -192,19 +192,19 @@ def test_a_body_that_does_not_arrive_is_an_error(
 
 
 def test_the_upload_is_aborted_when_it_cannot_be_completed(
-    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, place: Place
+    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, s3_place: Place
 ) -> None:
     proxy.plan("POST .*uploadId", Answer(403, "AccessDenied"))
     with fails("storage_not_permitted"):
         write(troubled_store(IMPATIENT), "name", LARGE)
-    assert (s3.names(place), s3.unfinished_uploads(place)) == ([], [])
+    assert (s3.names(s3_place), s3.unfinished_uploads(s3_place)) == ([], [])
 
 
-def test_an_upload_that_is_not_committed_leaves_nothing(s3_spec: S3Spec, s3: S3Server, place: Place) -> None:
-    store = S3Store(place.url, s3_spec, part_bytes=SMALLEST_PART)
+def test_an_upload_that_is_not_committed_leaves_nothing(s3_spec: S3Spec, s3: S3Server, s3_place: Place) -> None:
+    store = S3Store(s3_place.url, s3_spec, part_bytes=SMALLEST_PART)
     with store.writer("name") as writer:
         writer.write(LARGE)
-    assert (s3.names(place), s3.unfinished_uploads(place)) == ([], [])
+    assert (s3.names(s3_place), s3.unfinished_uploads(s3_place)) == ([], [])
 
 
 VICTIM = """
@@ -222,8 +222,8 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_process_leaves_no_object(s3_spec: S3Spec, s3: S3Server, place: Place) -> None:
-    where = [place.url, str(s3_spec.endpoint), str(s3_spec.credentials_file)]
+def test_a_killed_process_leaves_no_object(s3_spec: S3Spec, s3: S3Server, s3_place: Place) -> None:
+    where = [s3_place.url, str(s3_spec.endpoint), str(s3_spec.credentials_file)]
     victim = subprocess.Popen(
         [sys.executable, "-c", VICTIM, str(BUILD / "collections"), *where],
         stdin=subprocess.PIPE,
@@ -233,9 +233,9 @@ def test_a_killed_process_leaves_no_object(s3_spec: S3Spec, s3: S3Server, place:
     assert victim.stdout and victim.stdout.readline() == "written\n"
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
-    assert s3.names(place) == []
+    assert s3.names(s3_place) == []
     # What it had sent is invisible; the bucket's lifecycle rule removes it.
-    assert s3.unfinished_uploads(place) == ["name"]
+    assert s3.unfinished_uploads(s3_place) == ["name"]
 
 
 # --- what a real server refuses
@@ -317,20 +317,20 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_credentials_of_the_environment_are_used(
-    nowhere: Path, s3: S3Server, place: Place, monkeypatch: pytest.MonkeyPatch
+    nowhere: Path, s3: S3Server, s3_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3.owner.environment.items():
         monkeypatch.setenv(name, value)
-    assert S3Store(place.url, S3Spec(endpoint=s3.endpoint)).put("name", b"")
+    assert S3Store(s3_place.url, S3Spec(endpoint=s3.endpoint)).put("name", b"")
 
 
 @pytest.mark.parametrize("profile", [None, "backups"])
 def test_credentials_of_the_home_directory_are_used(
-    nowhere: Path, s3: S3Server, place: Place, profile: str | None
+    nowhere: Path, s3: S3Server, s3_place: Place, profile: str | None
 ) -> None:
     (nowhere / ".aws").mkdir()
     s3.owner.write(nowhere / ".aws/credentials", profile=profile or "default")
-    assert S3Store(place.url, S3Spec(endpoint=s3.endpoint, profile=profile)).put("name", b"")
+    assert S3Store(s3_place.url, S3Spec(endpoint=s3.endpoint, profile=profile)).put("name", b"")
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ def test_parts_on_their_way_are_limited_for_all_writers_together(
 
 
 def test_later_processes_learn_with_one_request_that_creation_is_conditional(
-    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, place: Place
+    troubled_store: TroubledStore, proxy: FaultProxy, s3: S3Server, s3_place: Place
 ) -> None:
     first, second = troubled_store(PATIENT), troubled_store(PATIENT)
     assert first.conditional_create and first.conditional_create
@@ -429,7 +429,7 @@ def test_later_processes_learn_with_one_request_that_creation_is_conditional(
     assert second.conditional_create
     assert proxy.count("PUT ") == 3
     assert list(second.list("")) == []
-    assert s3.names(place) == ["conditional-write-probe"]
+    assert s3.names(s3_place) == ["conditional-write-probe"]
 
 
 def test_a_server_that_refuses_conditions_is_asked_first(troubled_store: TroubledStore, proxy: FaultProxy) -> None:

@@ -20,12 +20,13 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report
 from ansible_collections.lifeboat.postgresql.plugins.plugin_utils.remote_job import RemoteJob, Sighting
 from harness import wait_until
 
-# Like async_wrapper: leads a group of its own and has the directory in its command line. Its child is the module.
+# Like async_wrapper: has the directory in its command line and leads a session of its own. Its child is the module,
+# here one that was too quick to be in its parent's process group.
 LEADER = """
-import os, subprocess, sys, time
-os.setpgid(0, 0)
+import os, subprocess, sys
 directory, child = sys.argv[1:]
-subprocess.Popen(["sh", "-c", f"echo $$ > '{directory}/child'; {child}"]).wait()
+script = f"echo $$ > '{directory}/child'; {child}"
+subprocess.Popen(["sh", "-c", script], preexec_fn=os.setpgrp).wait()
 """
 OBEDIENT = "exec sleep 1000"
 DEAF = "trap '' TERM; while :; do sleep 1; done"
@@ -50,14 +51,15 @@ def job_file(job: RemoteJob, tmp_path: Path) -> Path:
 @pytest.fixture(params=[OBEDIENT, DEAF], ids=["obedient", "deaf"])
 def child(request: pytest.FixtureRequest, job: RemoteJob) -> Iterator[int]:
     """The running job's child, which stops when it is asked to, or does not."""
-    with subprocess.Popen([sys.executable, "-c", LEADER, job.directory, request.param]) as leader:
-        try:
-            pid_file = Path(job.directory, "child")
-            wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", "the job runs")
-            yield int(pid_file.read_text())
-        finally:
+    command = [sys.executable, "-c", LEADER, job.directory, request.param]
+    with subprocess.Popen(command, start_new_session=True) as leader:
+        pid_file = Path(job.directory, "child")
+        wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", "the job runs")
+        pid = int(pid_file.read_text())
+        yield pid
+        for process in (pid, leader.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(leader.pid, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
 
 
 def sh(command: str, tmp_path: Path) -> str:
@@ -127,7 +129,7 @@ def test_the_start_of_a_job_is_told_from_its_result(
 
 def test_a_job_is_seen_alive_and_then_not(job: RemoteJob, child: int, tmp_path: Path) -> None:
     assert look(job, 1, tmp_path).is_alive
-    os.killpg(os.getpgid(child), signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
     wait_until(lambda: not look(job, 1, tmp_path).is_alive, "nothing of the job is seen any more")
 
 

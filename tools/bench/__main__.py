@@ -29,7 +29,7 @@ from .workbench import SETTINGS, Workbench
 from .yardstick import BYTES_PER_SCALE, Yardstick
 
 # Of the cluster's size: itself, its template, a few full backups of each contender and a restore of each.
-_SPACE_FACTOR = 7
+_SPACE_FACTOR = 8
 
 
 def main() -> int:
@@ -55,7 +55,9 @@ def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scale", type=int, default=300, help="the size of the cluster: 300 is 7 GB")
     parser.add_argument("--runs", type=int, default=3, help="how often each contender does each work")
-    parser.add_argument("--only", type=lambda text: [name for name in text.split(",") if name], default=[], help="names")
+    parser.add_argument(
+        "--only", type=lambda text: [name for name in text.split(",") if name], default=[], help="names"
+    )
     parser.add_argument("--pg", type=int, default=15, help="PostgreSQL's major version")
     parser.add_argument(
         "--profile", action="store_true", help="run only ours, once, and show where its time goes; write no bench.json"

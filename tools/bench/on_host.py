@@ -22,7 +22,10 @@ sys.path.insert(0, os.path.realpath(sys.argv[1]))
 if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import as_owner, clock, config, process
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import specs as spec
-    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import configure_archiving, create_repository
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
+        configure_archiving,
+        create_repository,
+    )
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore as restoring
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import recovery_settings

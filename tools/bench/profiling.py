@@ -31,7 +31,7 @@ _RATE = 100
 _LINES = 25
 _VIEWS = {"wall": ["--idle"], "running": [], "lock": ["--gil"]}
 _LEAST_SHARE = 0.005
-_ELSEWHERE = "outside Python:"
+ELSEWHERE = "outside Python"
 
 # Samples by kind of thread and by line.
 Samples = Mapping[str, Mapping[str, int]]
@@ -83,7 +83,7 @@ def parse(stacks: Iterable[str]) -> Samples:
         thread, *calls = frames.split(";")
         places = [match[1] for call in calls if (match := re.search(r"\((.+:\d+)\)$", call))]
         ours = [place for place in places if place.startswith(_PACKAGE)]
-        samples[_kind(thread)][(ours or places or [_ELSEWHERE])[-1].removeprefix(_PACKAGE)] += int(count)
+        samples[_kind(thread)][(ours or places or [ELSEWHERE])[-1].removeprefix(_PACKAGE)] += int(count)
     return samples
 
 
@@ -118,6 +118,6 @@ def _text(path: Path) -> list[str]:
 
 
 def _source(line: str) -> str:
-    name, _colon, number = line.rpartition(":")
+    name, _colon, number = line.partition(":")
     text = _text(_ENGINE / name)
     return text[int(number) - 1].strip()[:80] if number and len(text) >= int(number) else ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, Postgres, server_folder
+from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, Postgres
 from components import Cache, say
 
 EVENTS_PER_SCALE = 8_000_000 / 300

@@ -37,7 +37,12 @@ sys.path[0] = os.path.realpath(sys.path[0])
 # Held open for as long as we run: whoever installs a later version sees that this one is in use.
 in_use = os.open(sys.path[0], os.O_RDONLY | os.O_CLOEXEC)
 
-from lifeboat.cli import main
+try:
+    from lifeboat.cli import main
+except BaseException:
+    # As cli.STOP_RECOVERY: a command that cannot even begin must not look like the end of the archive.
+    sys.excepthook(*sys.exc_info())
+    sys.exit(200)
 
 sys.exit(main())
 """

@@ -158,15 +158,20 @@ def _archive_fetch(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 only when it did what it says."""
-    arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = arguments.run
+    words = sys.argv[1:] if argv is None else argv
+    command = words[0] if words else ""
     try:
+        arguments = _parser().parse_args(words)
+        run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except LifeboatError as exc:
-        sys.stderr.write(f"lifeboat {arguments.command}: error [{exc.code}]: {exc.message}\n")
+        sys.stderr.write(f"lifeboat {command}: error [{exc.code}]: {exc.message}\n")
+    except SystemExit as exc:  # the parser has shown its help, or what is wrong with the options
+        if not exc.code:
+            return 0
     except Exception as exc:
         # An error nobody foresaw must not look like the end of the archive either.
-        sys.stderr.write(f"lifeboat {arguments.command}: internal error: {type(exc).__name__}: {exc}\n")
+        sys.stderr.write(f"lifeboat {command}: internal error: {type(exc).__name__}: {exc}\n")
     except KeyboardInterrupt:
-        sys.stderr.write(f"lifeboat {arguments.command}: stopped\n")
-    return STOP_RECOVERY if arguments.command == "archive-fetch" else 1
+        sys.stderr.write(f"lifeboat {command}: stopped\n")
+    return STOP_RECOVERY if command == "archive-fetch" else 1

@@ -58,7 +58,7 @@ def _error(path: Path, happened: str, remedy: str, *, code: str) -> Precondition
 
 def read(path: Path) -> Settings:
     """Read and check the file; unknown sections and settings are named, not ignored."""
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=True)
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=True, default_section="")
     try:
         with path.open(encoding="utf-8") as stream:
             parser.read_file(stream)
@@ -75,14 +75,16 @@ def read(path: Path) -> Settings:
     sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}}
     allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS}
     for section in parser.sections():
-        kind, _space, name = section.partition(" ")
-        if kind not in sections or not name.strip():
+        kind, _space, name = (part.strip() for part in section.partition(" "))
+        if kind not in sections or not name:
             raise _error(
                 path,
                 f"the section [{section}] is unknown.",
                 "Sections are [repository NAME] and [cluster NAME].",
                 code="config_invalid",
             )
+        if name in sections[kind]:
+            raise _error(path, f"there are two sections [{kind} {name}].", "Keep one of them.", code="config_invalid")
         values = dict(parser[section])
         unknown = sorted(set(values) - set(allowed[kind]))
         if unknown:
@@ -92,7 +94,7 @@ def read(path: Path) -> Settings:
                 f"Known ones are: {', '.join(allowed[kind])}.",
                 code="config_invalid",
             )
-        sections[kind][name.strip()] = values
+        sections[kind][name] = values
     return Settings(sections["repository"], sections["cluster"])
 
 

@@ -144,6 +144,7 @@ def test_a_backup_whose_publication_failed_is_whole_or_not_visible(
         cluster.back_up()
     assert len(cluster.stanza.backup_ids()) == visible
     assert packs_named(cluster) <= packs_there(store)
+    assert [name for name in store.objects if name.endswith("/intent")], "the next backup cannot know of it"
 
 
 def test_after_a_failed_publication_the_next_backup_cleans_up(

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import workers
 from harness import wait_until
@@ -49,6 +50,11 @@ def test_without_items_the_workers_finish_all_the_same() -> None:
     finished: list[bool] = []
     workers.run([], crew(3, ignore, lambda: finished.append(True)))
     assert finished == [True] * 3
+
+
+def test_with_nobody_to_work_there_is_no_success() -> None:
+    with expect.failure("setting_invalid"):
+        workers.run([1], [])
 
 
 @pytest.mark.parametrize("items", [1, MORE_THAN_THE_QUEUE_HOLDS])

@@ -16,7 +16,9 @@ NAMES = ("restore_delta_local",)
 
 def run(bench: Workbench) -> list[Finding]:
     usages = defaultdict[str, list[Usage]](list)
-    places = {contender.name: bench.new_directory(f"delta-{number}") for number, contender in enumerate(bench.contenders)}
+    places = {
+        contender.name: bench.new_directory(f"delta-{number}") for number, contender in enumerate(bench.contenders)
+    }
     old, new = {}, {}
     for contender in bench.contenders:
         bench.backup(contender, "full")

@@ -29,6 +29,7 @@ from ..sources.entry_spool import EntrySpool
 from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
+from ..sources.workers import require_some
 from ..specs import ClusterSpec, RepositorySpec
 from ..version import VERSION
 from .backup_claim import Claim
@@ -77,6 +78,7 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     """Check, decide, and unless a young enough backup exists make one."""
     if request.low_priority:
         yield_to_others(sink)
+    require_some(request.jobs)
     sink.emit(PhaseStarted("checking", "server, data directory and repository"))
     stanza = stanza_of(request.repository, request.cluster.stanza)
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import durable
-from ..errors import IntegrityError
+from ..errors import IntegrityError, StorageError
 from ..postgres import wal_names
 from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
@@ -45,7 +45,15 @@ def fetch(request: FetchRequest) -> bool:
         return False
     content = archive.fetch(archived)
     check_wal_file(request.file_name, content, life)
-    durable.write_file(request.destination, content, 0o600)
+    try:
+        durable.write_file(request.destination, content, 0o600)
+    except OSError as exc:
+        raise StorageError(
+            f"writing {request.destination}",
+            f"{exc.strerror}.",
+            "Make room or give permission below pg_wal, then start the recovery again.",
+            code="wal_file_not_writable",
+        ) from exc
     return True
 
 

@@ -21,6 +21,7 @@ from ..report.phases import PhaseTime, PhaseTimer
 from ..repository.access import stanza_of
 from ..repository.manifest import Header
 from ..repository.wal import WalArchive
+from ..sources.workers import require_some
 from ..specs import RepositorySpec
 from . import choose
 from .recovery import RecoveryPlan, fetch_program, instance_of, start_and_replay, write_directory
@@ -84,6 +85,7 @@ class RestoreResult:
 
 def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[RecoveryPlan, list[str]]:
     """Every check there is before anything is written."""
+    require_some(request.jobs)
     sink.emit(PhaseStarted("checking", "repository, target and directory"))
     stanza = stanza_of(request.repository, request.stanza)
     header = choose.backup_for(stanza, request.backup, request.target, clock.now())

@@ -9,7 +9,6 @@ as the server itself would have done. Of the rest, what is WAL of this cluster i
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from .. import durable
@@ -41,6 +40,6 @@ def salvage_wal(old: Path, archive: WalArchive, aside: Path, sink: ProgressSink)
             archive.store(path.name, content)
             continue
         durable.make_directories(aside, 0o700)
-        shutil.copy2(path, aside / path.name)
+        durable.write_file(aside / path.name, content, 0o600)
         sink.emit(Warned(f"the unfinished WAL file {path.name} of the old cluster is kept in {aside}"))
     return kept

@@ -12,6 +12,7 @@ from ..clock import Clock
 from ..ports import ProcessRunner, ProgressSink
 from ..report.phases import PhaseTime
 from ..repository.access import stanza_of
+from ..sources.workers import require_some
 from . import choose, verify_content, verify_restore
 from .checks import Check
 from .verify_restore import ScratchRequest
@@ -51,6 +52,7 @@ def run(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner
             proof.last_commit,
         )
     restore = request.restore
+    require_some(restore.jobs)
     stanza = stanza_of(restore.repository, restore.stanza)
     header = choose.backup_for(stanza, restore.backup, restore.target, clock.now())
     return VerifyResult(level, header.backup_id, verify_content.verify(stanza, header, restore.jobs, sink))

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 _INCLUDE_DIRECTORY = re.compile(r"^[ \t]*include_dir[ \t]*=?[ \t]*'([^'\n]+)'", re.MULTILINE)
+# PostgreSQL takes a name in any case, and needs neither an equals sign nor a space behind it.
+_LOCATION = re.compile(
+    r"^[ \t]*(?:data_directory|hba_file|ident_file|external_pid_file)\b", re.IGNORECASE | re.MULTILINE
+)
 _BEGIN = "# --- Lifeboat: written by the restore; the last setting of a name wins\n"
 
 
@@ -46,7 +50,8 @@ def restore_command(program: list[str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    """As ALTER SYSTEM writes it: in these files a backslash escapes too."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def render(existing: str, settings: Mapping[str, str]) -> str:
@@ -57,12 +62,7 @@ def render(existing: str, settings: Mapping[str, str]) -> str:
 
 def without_locations(postgresql_conf: str) -> str:
     """A configuration file brought to a new place: lines that name places of the old one are commented."""
-    names = ("data_directory", "hba_file", "ident_file", "external_pid_file")
-    lines = []
-    for line in postgresql_conf.splitlines(keepends=True):
-        word = line.lstrip().partition("=")[0].partition(" ")[0].strip()
-        lines.append(f"# lifeboat, was of the original place: {line}" if word in names else line)
-    return "".join(lines)
+    return _LOCATION.sub(r"# lifeboat, was of the original place: \g<0>", postgresql_conf)
 
 
 def include_directories(postgresql_conf: str) -> list[str]:

@@ -58,8 +58,8 @@ def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> Ma
 def write_error(path: Path, exc: OSError) -> LifeboatError:
     """A restore could not write; the directory stays marked as unfinished."""
     return StorageError(
-        f"writing {path}",
-        f"{exc.strerror}.",
+        f"restoring {path}",
+        f"{exc.strerror}: {exc.filename or path}.",
         "Make room or give permission, then run the same restore again: it goes on in this directory.",
         code="restore_write_failed",
     )

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
+from ..errors import PreconditionError
+
 Item = TypeVar("Item")
 # What a worker does with an item, and what it does at the end.
 Worker = tuple[Callable[[Item], None], Callable[[], None]]
@@ -73,11 +75,23 @@ class _Crew(Generic[Item]):
             thread.join()
 
 
+def require_some(count: int) -> None:
+    """Refuse to work with nobody: nothing would be done, and nothing would seem to be wrong."""
+    if count < 1:
+        raise PreconditionError(
+            "dividing the work among workers",
+            f"there shall be {count} of them.",
+            "Set jobs to 1 or more.",
+            code="setting_invalid",
+        )
+
+
 def run(items: Iterable[Item], workers: Sequence[Worker[Item]]) -> None:
     """Give each item to one of the workers, then let each finish; raise the first failure.
 
     Returns when all threads have ended, so that nothing is still being written afterwards.
     """
+    require_some(len(workers))
     crew: _Crew[Item] = _Crew(workers)
     for thread in crew.threads:
         thread.start()

@@ -35,7 +35,8 @@ _CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token
 
 def make_client(spec: S3Spec, *, connections: int, connect_timeout: float, read_timeout: float) -> Any:
     """A client that many threads may share."""
-    session = require("botocore.session").Session(profile=spec.profile)
+    # The profile is a section of the user's own file, or else one of AWS's files, and only then botocore's to find.
+    session = require("botocore.session").Session(profile=None if spec.credentials_file else spec.profile)
     session.register_component("data_loader", _service_models())
     client = session.create_client(
         "s3",

@@ -207,7 +207,7 @@ def diagnose(exc: BaseException) -> Diagnosis:
         )
     exceptions = require("botocore.exceptions")
     if isinstance(exc, exceptions.SSLError):
-        return _tls_failure(str(exc).upper())
+        return _tls_failure(str(exc).lower().replace("_", " "))
     for name, diagnosis in _BY_EXCEPTION:
         if isinstance(exc, getattr(exceptions, name, ())):
             return diagnosis
@@ -222,6 +222,6 @@ def diagnose(exc: BaseException) -> Diagnosis:
 
 def _tls_failure(said: str) -> Diagnosis:
     """By OpenSSL's words; what is neither about certificates nor about the protocol is a connection that broke."""
-    if "CERTIFICATE" in said or "HOSTNAME" in said:
+    if "certificate" in said or "hostname" in said:
         return CERTIFICATE_REFUSED
-    return TLS_NOT_SPOKEN if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said else CONNECTION_LOST
+    return TLS_NOT_SPOKEN if "wrong version number" in said or "record layer failure" in said else CONNECTION_LOST

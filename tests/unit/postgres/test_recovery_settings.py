@@ -1,0 +1,78 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of a restored server: PostgreSQL reads from them what was meant."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import recovery_settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.recovery_settings import (
+    RecoveryTarget,
+)
+
+AWKWARD = ["plain", "with space", "it's", 'double " quote', "100%", "%p", "back\\slash", "$HOME;`id`", "grüße", ""]
+
+
+def read_as_postgres_does(text: str) -> str:
+    """The value of a quoted setting: what GUC_scanstr makes of it."""
+    assert (text[0], text[-1]) == ("'", "'")
+    return re.sub(r"''|\\(.)", lambda match: match.group(1) or "'", text[1:-1])
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_setting_means_what_it_was(value: str) -> None:
+    text = recovery_settings.render("", {"name": value})
+    assert read_as_postgres_does(text.splitlines()[-1].removeprefix("name = ")) == value
+
+
+def test_our_settings_come_after_all_others_because_the_last_wins() -> None:
+    for existing in ("port = 5432", "port = 5432\n"):
+        lines = recovery_settings.render(existing, {"port": "5433", "archive_mode": "off"}).splitlines()
+        assert lines[0] == "port = 5432"
+        assert lines[2:] == ["port = '5433'", "archive_mode = 'off'"]
+
+
+@pytest.mark.parametrize("word", AWKWARD)
+def test_a_restore_command_gives_the_shell_the_words_that_were_meant(word: str) -> None:
+    line = recovery_settings.restore_command(["lifeboat", "archive-fetch", word])
+    replaced = re.sub("%(.)", lambda match: {"%": "%", "f": "FILE", "p": "pg_wal/X"}[match.group(1)], line)
+    assert shlex.split(replaced) == ["lifeboat", "archive-fetch", word, "FILE", "pg_wal/X"]
+
+
+def test_a_target_does_not_depend_on_the_servers_zone() -> None:
+    moment = datetime(2026, 11, 21, 14, 30, 0, 123456, timezone(timedelta(hours=1)))
+    assert RecoveryTarget(moment).settings() == {
+        "recovery_target_time": "2026-11-21 13:30:00.123456+00",
+        "recovery_target_action": "promote",
+    }
+    assert RecoveryTarget().settings() == {}
+    assert "14:30:00" in RecoveryTarget(moment).describe()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data_directory = '/old'",
+        "  data_directory='/old'",
+        "\tdata_directory\t'/old'",
+        "data_directory '/old'",
+        "Data_Directory = '/old'",
+        "hba_file = '/old/pg_hba.conf'",
+        "ident_file = '/old/pg_ident.conf'",
+        "external_pid_file = '/run/old.pid'",
+    ],
+)
+def test_places_of_the_original_are_commented(line: str) -> None:
+    text = recovery_settings.without_locations(f"port = 1\n\n{line}\n\nwork_mem = '8MB'\n")
+    assert [each for each in text.splitlines() if each and not each.startswith("#")] == ["port = 1", "work_mem = '8MB'"]
+    assert line.strip() in text
+
+
+@pytest.mark.parametrize("line", ["# data_directory = '/x'", "data_directory_mode = 0700", "port = 1 # hba_file", ""])
+def test_everything_else_stays(line: str) -> None:
+    assert recovery_settings.without_locations(f"{line}\n") == f"{line}\n"
