@@ -97,9 +97,10 @@ class RemoteJob:
         # After its name in parentheses, a process's stat has: state, parent, group, session.
         look_at = "look_at() { read -r line 2>/dev/null <$1/stat && set -- ${line##*) } && state=$1 session=$4; }"
         find = (
-            "look_at /proc/$$; own=$session; sessions=' ';"
+            "look_at /proc/$$; own=$session; sessions=' ';"  # 0 would be one from outside this container
             f" for f in $(grep -ls -e {self._pattern} /proc/[0-9]*/cmdline); do"
-            ' look_at ${f%/cmdline} && [ $session != $own ] && sessions="$sessions$session "; done'
+            " look_at ${f%/cmdline} && case $session in $own|0) ;; *) sessions="
+            '"$sessions$session ";; esac; done'
         )
         members = (
             "members() { for p in /proc/[0-9]*; do"

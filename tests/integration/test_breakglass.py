@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No lock-in: one script restores everything with nothing of Lifeboat around; then PostgreSQL's own tools are enough."""
+"""No lock-in: one script restores everything with nothing of Lifeboat around; PostgreSQL's own tools do the rest."""
 
 from __future__ import annotations
 

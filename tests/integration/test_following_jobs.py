@@ -133,9 +133,11 @@ def test_a_delegated_task_says_where_it_runs(slow: Ansible, folder: Path) -> Non
 
 
 def test_after_a_tasks_timeout_nothing_of_the_job_runs_on(slow: Ansible, folder: Path) -> None:
+    """However far it has come by then: on a busy machine it may not even have begun."""
     run = slow.playbook(PLAY + "      timeout: 10\n", folder=folder, end="never", must_succeed=False)
     assert "Timed out after 10 second" in run.task("back up").result["msg"]
-    assert_nothing_is_left(folder)
+    if (folder / "pid").exists():
+        assert_nothing_is_left(folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

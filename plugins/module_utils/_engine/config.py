@@ -195,7 +195,7 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
 def _port(name: str, text: str | None) -> int | None:
     if text is None or text == "":
         return None
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         raise PreconditionError(
             f"describing the cluster {name}",
             f"{text!r} is no port.",

@@ -111,10 +111,10 @@ class EpochKeys:
         return hmac.new(self.naming, data, hashlib.sha256).hexdigest()[:32]
 
     def require_data(self, identity: str) -> bytes:
-        """The data key; who has none is told what it would take to use `identity`."""
+        """The data key; who has none is told that it takes one to read or write `identity`."""
         if self.data is None:
             raise PreconditionError(
-                f"using {identity} of the repository",
+                f"reading or writing {identity}",
                 "this key was given access to metadata only: it lists and compares backups, but neither reads nor"
                 " writes what is in them.",
                 "Use the key of a recipient with full access.",

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packages are imported when they are needed, and the missing one is named with what installs it."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import expect
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import thirdparty
+
+ENGINE = thirdparty.__name__.rpartition(".")[0]
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    for name, names in thirdparty.PACKAGES.items():
+        with expect.failure("python_package_missing") as failure:
+            thirdparty.require(f"{name}.something")
+        assert failure.value.details["package"] == name
+        assert all(each in failure.value.message for each in names)
+    with pytest.raises(ImportError):
+        thirdparty.require("of_nobody")
+
+
+def test_the_first_missing_one_of_many_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with expect.failure("python_package_missing") as failure:
+        thirdparty.preload(["json", "numpy", "zstandard"])
+    assert failure.value.details["package"] == "numpy"
+
+
+def test_archiving_a_file_imports_nothing_heavy() -> None:
+    script = (
+        f"import sys; import {ENGINE}.cli, {ENGINE}.jobs.archive, {ENGINE}.jobs.fetch;"
+        " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {*thirdparty.PACKAGES, "ansible", "subprocess", "tempfile", "multiprocessing"}
+    assert not heavy & set(done.stdout.split())
