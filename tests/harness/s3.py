@@ -76,10 +76,8 @@ ssl_private_key={key}
 rgw dns name = {domain}
 # so that listings come in pages
 rgw max listing results = 25
-# a user's quota counts from the first byte, not from half an hour later
+# so that a quota counts at once
 rgw bucket quota ttl = 0
-rgw user quota bucket sync interval = 0
-rgw user quota sync interval = 0
 """
 
 # What the program `ceph` does for us, run by the unpacked Python, whose libraries are those of the unpacked Ceph.

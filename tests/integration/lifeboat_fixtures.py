@@ -26,7 +26,7 @@ def new_folder(run_folder: RunFolder) -> Callable[[], Path]:
 
 @pytest.fixture(scope="session")
 def site(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path]) -> Iterator[Site]:
-    """A cluster that archives and has one backup. All tests of a run share it: they may add to it, but not damage it."""
+    """A cluster that archives and has one backup. All tests of a run share it: they may add, not damage."""
     with postgres.clone("site") as cluster:
         made = Site(ansible, cluster, new_folder())
         made.play(

@@ -247,9 +247,7 @@ def test_a_configuration_without_the_cluster_or_with_mistakes(
     assert "nain" in site.command_refused("cluster_unknown", "info", "--cluster", "nain")
 
 
-def test_the_on_host_command_that_is_missing_or_does_not_work(
-    refused: Refused, new_folder: Callable[[], Path]
-) -> None:
+def test_the_on_host_command_that_is_missing_or_does_not_work(refused: Refused, new_folder: Callable[[], Path]) -> None:
     folder = new_folder()
     broken = folder / "broken"
     broken.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clusters that are more than one plain directory: tablespaces, a linked pg_wal, configuration kept as Debian keeps it."""
+"""Clusters that are more than one directory: tablespaces, a linked pg_wal, configuration as Debian keeps it."""
 
 from __future__ import annotations
 

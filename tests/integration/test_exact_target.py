@@ -90,9 +90,7 @@ def test_exactly_the_commits_before_the_target(site: Site, new_place: Callable[[
     assert found == expected
 
 
-def test_a_target_behind_the_last_commit_is_an_error_that_says_so(
-    site: Site, new_place: Callable[[], Cluster]
-) -> None:
+def test_a_target_behind_the_last_commit_is_an_error_that_says_so(site: Site, new_place: Callable[[], Cluster]) -> None:
     """PostgreSQL cannot know that nothing more was committed before the target, so it does not open the database."""
     site.archive_everything()
     ((now,),) = site.cluster.sql("SELECT clock_timestamp()")

@@ -161,9 +161,7 @@ def stranger(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path
     with contextlib.ExitStack() as stack:
         stack.enter_context(cluster)
         made = Site(ansible, cluster, new_folder())
-        made.play(
-            made.agent_task, task("pg_backup_repository", create_key=True), task("pitr_configure", restart=True)
-        )
+        made.play(made.agent_task, task("pg_backup_repository", create_key=True), task("pitr_configure", restart=True))
         yield made
 
 

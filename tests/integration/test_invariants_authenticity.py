@@ -202,9 +202,8 @@ def test_objects_exchanged_with_others_of_their_kind(copy: Copy, needed: dict[st
         assert named(copy.complaint(), one) or named(copy.complaint(), other)
     (manifest,) = needed["backups"]
     impostor = manifest.replace(copy.backup, "20260101T000000Z-full-000000")
-    with copy.changed({impostor: content(manifest)}):
-        with pytest.raises(LifeboatError, match=impostor):
-            stanza_of(copy.repository, STANZA).headers()
+    with copy.changed({impostor: content(manifest)}), pytest.raises(LifeboatError, match=impostor):
+        stanza_of(copy.repository, STANZA).headers()
     (incarnation,) = needed["incarnations"]
     later = incarnation.replace("000001", "000002")
     with copy.changed({later: content(incarnation)}):

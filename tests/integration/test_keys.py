@@ -68,7 +68,7 @@ def test_recipients_come_and_go_but_the_key_in_use_stays(bare_site: Site, phrase
         task("pg_backup_repository", recipients=[director]),
         task("pg_backup_repository", recipients=[director]),
         task("pg_backup_repository", recipients=[{**director, "passphrase": "these are other words"}]),
-        task("pg_backup_repository", recipients=[{"label": "x", "passphrase": "short"}]),
+        task("pg_backup_repository", recipients=[{"label": "x", "passphrase": "eleven+char"}]),
         task("pg_backup_repository", recipients=[{"label": "primary", "state": "absent"}]),
         task("pg_backup_repository", recipients=[{"label": "primary", "state": "absent"}], **run_as),
         task("pg_backup_repository", recipients=[{"label": "primary", "state": "absent"}], **run_as),
@@ -86,7 +86,7 @@ def test_recipients_come_and_go_but_the_key_in_use_stays(bare_site: Site, phrase
     assert_refused("recipient_in_use", last)
     assert "director" in assert_refused("key_wrong", wrong)["msg"]
     assert added["diff"]["before"] != added["diff"]["after"]
-    for text in (WORDS, "these are other words", "short"):
+    for text in (WORDS, "these are other words", "eleven+char"):
         assert text not in json.dumps(results)
 
 

@@ -150,7 +150,8 @@ def test_without_leave_to_restart_the_role_says_so_and_goes_on_when_it_has_happe
     empty_host.cluster.restart()
     second = empty_host.play("configure")
     assert "has to be restarted" not in second.output
-    assert second.task("lifeboat.postgresql.archiving : Archive WAL, and prove it").result["results"][0]["proven_segment"]
+    proof = second.task("lifeboat.postgresql.archiving : Archive WAL, and prove it")
+    assert proof.result["results"][0]["proven_segment"]
     assert not empty_host.play("configure").changed
 
 

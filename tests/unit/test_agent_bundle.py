@@ -123,11 +123,13 @@ def test_a_second_installation_changes_nothing(installation: Installation) -> No
     assert run(installation.link).returncode == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "link elsewhere", "link gone"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone", "link elsewhere", "link gone"])
 def test_a_damaged_installation_is_not_current_and_is_mended(installation: Installation, damage: str) -> None:
     installation.install(TINY)
     application = installation.application(TINY)
-    if damage == "cut":
+    if damage == "flipped":
+        application.write_bytes(application.read_bytes().replace(b"it runs", b"it runs"))
+    elif damage == "cut":
         application.write_bytes(application.read_bytes()[:-30])
     elif damage == "empty":
         application.write_bytes(b"")

@@ -134,7 +134,7 @@ def summary(told: dict[str, Any], page: Path, seconds: float) -> str:
   Recovered to the moment before, a second server has {rescued:,} orders: {orders - rescued:,} are missing.
   The drill did it again and looked closer: {seen}.
   {_bold("RTO")} {drill["rto_seconds"]:.1f} s: from the decision to restore until the restored server answered a query.
-  {_bold("RPO")} {drill["rpo_seconds"]:.1f} s: age of the newest transaction brought back, seen from the moment asked for.
+  {_bold("RPO")} {drill["rpo_seconds"]:.1f} s: age of the newest transaction brought back, seen from that moment.
   {_bold("Report")} {page}
   It took {seconds:.0f} s. How to do the same for a server of your own is in README.md."""
 
@@ -152,10 +152,10 @@ def main() -> int:
     reports, keep = home / "demo", os.environ.get("KEEP", "") not in ("", "0")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
-    began = time.monotonic()
+    began, stage = time.monotonic(), Stage(pg_bin, keep=keep)
+    print(f"Lose a database and get it back. Everything happens in {stage.folder}, for about a minute.")
     try:
-        with Stage(pg_bin, keep=keep) as stage:
-            print(f"Lose a database and get it back. Everything happens in {stage.folder}, for about a minute.")
+        with stage:
             told = Story(stage, venv, reports).tell()
             print(summary(told, reports / "report.html", time.monotonic() - began))
             print(
@@ -165,7 +165,8 @@ def main() -> int:
         print(f"\nThe demo did not work: {failed}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; servers and files of the demo have been removed.", file=sys.stderr)
+        left = f"kept in {stage.folder}" if keep else "removed"
+        print(f"\nInterrupted; servers and files of the demo have been {left}.", file=sys.stderr)
         return 130
     return 0
 

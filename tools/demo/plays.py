@@ -51,7 +51,7 @@ class Ansible:
         }
 
     def prepare(self, **variables: Any) -> None:
-        """Install the collection into the folder; write the configuration, and the inventory with the host's *variables*."""
+        """Install the collection into the folder; write configuration and inventory, with the host's *variables*."""
         folder = self._stage.folder
         (folder / "home").mkdir()
         (folder / "ansible.cfg").write_text(CONFIGURATION.format(folder=folder))

@@ -77,9 +77,10 @@ def ensure_packages(module: AnsibleModule, repository: RepositorySpec, packages:
     try:
         prepare(repository, packages)
     except PreconditionError as error:
-        if not has_respawned():
+        package = error.details.get("package")
+        if package and not has_respawned():
             candidates = [*_agent_interpreter(module.params["agent_command"]), *_SYSTEM_INTERPRETERS]
-            interpreter = probe_interpreters_for_module(candidates, error.details["package"])
+            interpreter = probe_interpreters_for_module(candidates, package)
             if interpreter:
                 respawn_module(interpreter)
         fail(module, error)

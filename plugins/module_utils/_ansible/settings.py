@@ -30,9 +30,18 @@ def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:
 
 
 def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> list[str]:
-    """How the on-host command is told the same: by name where the file has it, else option by option."""
+    """How the on-host command is told the same: by name where the file says the same, else option by option."""
     path = Path(params["config_file"] or config.DEFAULT_PATH)
-    if params["config_file"] or (path.exists() and cluster.name in config.read(path).clusters):
+    if _said_by_file(path, cluster.name) == (cluster.stanza, repository):
         elsewhere = [] if path == config.DEFAULT_PATH else ["--config", str(path)]
         return [*elsewhere, "--cluster", cluster.name]
     return [*repository.command_options(), "--stanza", cluster.stanza]
+
+
+def _said_by_file(path: Path, name: str) -> tuple[str, RepositorySpec] | None:
+    """Stanza and repository of a cluster that the file describes."""
+    settings = config.read(path) if path.exists() else None
+    if settings is None or name not in settings.clusters:
+        return None
+    cluster, repository = config.specs(name, config.cluster_settings(settings, path, name))
+    return cluster.stanza, repository

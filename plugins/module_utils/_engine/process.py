@@ -105,8 +105,16 @@ class Runner:
             if input:
                 stdin.write(input.encode() if isinstance(input, str) else input)
                 stdin.seek(0)
-            process = self._start(argv, {**(env or {}), **(secrets or {})}, cwd, (stdin, stdout, stderr), attempted)
+            # No signal's handler may raise before we hold the process: it would be left running.
+            held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
+                streams = (stdin, stdout, stderr)
+                process = self._start(argv, {**(env or {}), **(secrets or {})}, cwd, streams, held, attempted)
+            except BaseException:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+                raise
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
                 returncode = process.wait(timeout)
             except subprocess.TimeoutExpired:
                 _kill_group(process)
@@ -133,9 +141,16 @@ class Runner:
         env: Mapping[str, str],
         cwd: str | Path | None,
         streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        signal_mask: set[int],
         attempted: str,
     ) -> subprocess.Popen[bytes]:
         stdin, stdout, stderr = streams
+        guard = parent_death_guard()
+
+        def prepare() -> None:
+            guard()
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+
         try:
             return subprocess.Popen(
                 argv,
@@ -145,7 +160,7 @@ class Runner:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,  # a group of its own, and no terminal to ask for passwords
-                preexec_fn=parent_death_guard(),
+                preexec_fn=prepare,
             )
         except OSError as exc:
             if cwd is not None and str(exc.filename) == str(cwd):

@@ -81,7 +81,6 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     require_some(request.jobs)
     sink.emit(PhaseStarted("checking", "server, data directory and repository"))
     stanza = stanza_of(request.repository, request.cluster.stanza)
-    stanza.repository.keys.require_data("the data of a new backup")
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         server = inspect(connection, request.cluster.data_directory)
         life = stanza.require_registered()

@@ -41,7 +41,7 @@ class Info:
 
 def read(spec: RepositorySpec, stanza_name: str) -> Info:
     """Read-only; an unknown stanza is simply empty."""
-    stanza = stanza_of(spec, stanza_name)
+    stanza = stanza_of(spec, stanza_name, only_lists=True)
     life = stanza.current()
     if life is None:
         return Info(stanza_name, spec.url, None, None)

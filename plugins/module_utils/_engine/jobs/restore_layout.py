@@ -34,7 +34,8 @@ class Layout:
 def require_usable_directory(directory: Path, system_identifier: int, *, delta: bool) -> None:
     """Refuse a directory that a server runs in, or whose content nobody has given up.
 
-    An unfinished restore goes on. With `delta` the directory may also hold the very cluster that
+    An unfinished restore goes on; one that only lacks the removal of its marker is finished, and the
+    cluster may have been used since. With `delta` the directory may also hold the very cluster that
     the backup is of; everything else that is there stays untouched.
     """
     attempted = f"restoring into {directory}"
@@ -53,7 +54,8 @@ def require_usable_directory(directory: Path, system_identifier: int, *, delta: 
         raise PreconditionError(
             attempted, f"{exc.strerror}.", "Give a directory that this user may use.", code="directory_not_usable"
         ) from exc
-    if not content or MARKER in content:
+    startable = (directory / control_file.CONTROL_FILE).exists()
+    if not content or (MARKER in content and not startable):
         return
     if not delta:
         raise PreconditionError(

@@ -28,6 +28,9 @@ def opened(spec: RepositorySpec) -> Repository:
     return open_repository(opening.open_store(spec), holder_of(spec.key))
 
 
-def stanza_of(spec: RepositorySpec, stanza: str) -> Stanza:
-    """Open one cluster's part of it."""
-    return Stanza(opened(spec), stanza)
+def stanza_of(spec: RepositorySpec, stanza: str, *, only_lists: bool = False) -> Stanza:
+    """Open one cluster's part of it. Whoever only lists needs no access to data."""
+    repository = opened(spec)
+    if not only_lists:
+        repository.keys.require_data(f"data of {stanza} in {spec.url}")
+    return Stanza(repository, stanza)
