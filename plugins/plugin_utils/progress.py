@@ -213,7 +213,7 @@ def _stopping_in_order() -> Iterator[None]:
 
     def interrupt(number: int, _frame: Any) -> None:
         for each in previous:
-            signal.signal(each, lambda *_: None)
+            signal.signal(each, lambda *_ignored: None)
         raise _Interrupted(number)
 
     previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}

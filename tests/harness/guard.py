@@ -45,7 +45,7 @@ def processes_in(folder: Path) -> list[int]:
             continue
         try:
             works_in = Path(os.readlink(entry / "cwd").removesuffix(" (deleted)"))
-            state, *_, terminal = (entry / "stat").read_text().rpartition(")")[2].split()[:5]
+            state, *_ignored, terminal = (entry / "stat").read_text().rpartition(")")[2].split()[:5]
         except OSError:  # gone meanwhile, or another user's
             continue
         if works_in.is_relative_to(folder) and terminal == "0" and state != "Z":

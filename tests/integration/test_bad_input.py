@@ -28,8 +28,8 @@ def refused(site: Site) -> Refused:
 
     def run_all(*cases: Case, **how: Any) -> list[Result]:
         before = (tree(site.folder), site.settings())
-        results = site.play(*(each for _, each in cases), fails=True, **how)
-        for (code, _), result in zip(cases, results):
+        results = site.play(*(each for _ignored, each in cases), fails=True, **how)
+        for (code, _ignored), result in zip(cases, results):
             assert_refused(code, result)
         assert (tree(site.folder), site.settings()) == before
         return results
@@ -253,7 +253,7 @@ def test_the_on_host_command_that_is_missing_or_does_not_work(refused: Refused, 
     broken.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
     broken.chmod(0o755)
     missing = {"agent_command": folder / "missing"}
-    *_, result = refused(
+    *_ignored, result = refused(
         ("agent_missing", task("pitr_configure", **missing)),
         ("agent_missing", task("pg_restore", **missing, destination=folder / "new")),
         ("agent_missing", task("backup_verify", **missing, level="restore", scratch_directory=folder)),

@@ -86,7 +86,7 @@ def rescue(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path])
             {"label": "director", "passphrase": WORDS},
             {"label": "monitoring", "key_file": folder / "keys/monitoring.key", "access": "metadata"},
         ]
-        *_, full = site.play(
+        *_ignored, full = site.play(
             site.agent_task,
             task("pg_backup_repository", create_key=True, recipients=recipients),
             task("pitr_configure", restart=True),

@@ -45,7 +45,7 @@ class Copy:
         self.root = root
         run(["cp", "-a", site.repository, root])
         values = config.cluster_settings(config.read(site.config_file), site.config_file, STANZA)
-        _, self.repository = config.specs(STANZA, {**values, "repository": str(root)})
+        _ignored, self.repository = config.specs(STANZA, {**values, "repository": str(root)})
         self.backup = site.backup_ids()[0]
         self.segments = sorted(name for name in objects(root) if "/wal/" in name and "history" not in name)
 
@@ -197,7 +197,7 @@ def test_objects_exchanged_with_others_of_their_kind(copy: Copy, needed: dict[st
     def content(name: str) -> bytes:
         return (copy.root / name).read_bytes()
 
-    one, other, *_ = needed["generations"]
+    one, other, *_ignored = needed["generations"]
     with copy.changed({one: content(other), other: content(one)}):
         assert named(copy.complaint(), one) or named(copy.complaint(), other)
     (manifest,) = needed["backups"]
@@ -208,7 +208,7 @@ def test_objects_exchanged_with_others_of_their_kind(copy: Copy, needed: dict[st
     later = incarnation.replace("000001", "000002")
     with copy.changed({later: content(incarnation)}):
         assert named(copy.complaint(), later)
-    one, other, *_ = copy.segments
+    one, other, *_ignored = copy.segments
     with copy.changed({one: content(other), other: content(one)}):
         assert named(copy.complaint_about_wal(one), one) and named(copy.complaint_about_wal(other), other)
 

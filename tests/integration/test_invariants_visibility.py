@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from harness import PROGRAMS, run, server_user, wait_until
 from harness.machine import CLEAN_ENVIRONMENT
-from support import STANZA, Site, objects, task
+from support import STANZA, Site, objects
 
 pytestmark = pytest.mark.one_version
 
@@ -67,10 +67,11 @@ def test_killed_while_it_waits_for_wal(site: Site) -> None:
 
 def test_failed_because_wal_does_not_arrive(site: Site) -> None:
     site.module("pg_backup")  # nothing of a killed one is left to clean up
-    before = list(objects(site.repository))
+    known, before = site.backup_ids(), list(objects(site.repository))
     with archiving_stuck(site):
         refusal = site.refused("wal_not_archived", "pg_backup", archive_wait=0, type="full")
     assert "archive_command" in refusal["remedy"]
+    assert site.backup_ids() == known
     site.archive_everything()
     left = [name for name in objects(site.repository) if name not in before and "/wal/" not in name]
     assert left == []
@@ -98,13 +99,6 @@ def test_the_manifest_comes_when_everything_else_is_durable(site: Site) -> None:
         assert ("sync", temporary) in notes[: named[name]], f"{name} was named before it was durable"
         directory_durable = notes.index(("sync", name.parent), named[name])
         assert name == manifest or directory_durable < named[manifest], f"{name} was not durable before the manifest"
-    for directory in {parent for name in packs for parent in name.relative_to(site.repository).parents}:
-        assert ("sync", site.repository / directory) in notes[: named[manifest]]
-
-
-def test_a_backup_that_fails_as_a_task_leaves_earlier_ones_whole(site: Site) -> None:
-    known = site.backup_ids()
-    with archiving_stuck(site):
-        failed, info = site.play(task("pg_backup", archive_wait=0), task("pg_backup_info"), fails=True)
-    assert failed["error_code"] == "wal_not_archived"
-    assert [backup["id"] for backup in info["backups"]] == known
+    generation = packs[0].parents[1]
+    for new_names_in in (generation, generation.parent, manifest.parents[1]):
+        assert ("sync", new_names_in) in notes, f"the folder made in {new_names_in} may not outlive a crash"

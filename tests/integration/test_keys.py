@@ -99,7 +99,7 @@ def test_all_of_it_with_a_command_that_gives_the_key(bare_site: Site, new_place:
     command = f"{vault} 'get it'"
     repositories = [{"name": "local", "url": site.repository, "key_command": command}]
     restored = new_place()
-    *_, verified, made = site.play(
+    *_ignored, verified, made = site.play(
         task("lifeboat_agent", **{**options, "repositories": repositories}),
         task("pitr_configure", restart=True),
         task("pg_backup"),

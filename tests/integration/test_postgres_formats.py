@@ -116,7 +116,7 @@ def in_pg_controldatas_words(control: ControlFile) -> dict[str, str]:
 def read_as_pg_controldata_does(postgres: Postgres, directory: Path) -> ControlFile:
     """The control file, once all its fields are what pg_controldata prints."""
     printed = postgres.run("pg_controldata", "--pgdata", directory, env={"TZ": "UTC"}).stdout
-    theirs = {label: value.strip() for label, _, value in (line.partition(":") for line in printed.splitlines())}
+    theirs = {label: value.strip() for label, _ignored, value in (line.partition(":") for line in printed.splitlines())}
     control = control_file.read(directory)
     ours = in_pg_controldatas_words(control)
     assert ours == {label: theirs[label] for label in ours}
@@ -158,9 +158,9 @@ def test_a_standbys_control_file(
 
 def test_a_control_file_under_constant_writing_is_always_read_whole(cluster: Cluster) -> None:
     seen: set[int] = set()
-    for _ in range(20):
+    for _ignored in range(20):
         cluster.sql("SELECT txid_current(); CHECKPOINT")
-        seen.update(control_file.read(cluster.data_directory).checkpoint_lsn for _ in range(20))
+        seen.update(control_file.read(cluster.data_directory).checkpoint_lsn for _ignored in range(20))
     assert len(seen) == 20
 
 
@@ -203,7 +203,7 @@ def code_of_refusal(head: bytes, name: str, identifier: int, version: int, size:
 
 
 def test_written_segments_are_told_from_recycled_and_foreign_ones(postgres: Postgres, unusual: Cluster) -> None:
-    for _ in range(6):
+    for _ignored in range(6):
         unusual.sql("SELECT txid_current(), pg_switch_wal()", db="postgres")
         unusual.sql("CHECKPOINT", db="postgres")
     identifier = control_file.read(unusual.data_directory).system_identifier
@@ -316,7 +316,7 @@ def test_bad_pages_are_those_that_pg_checksums_finds(postgres: Postgres, varied:
             stream.write(bytes([byte ^ 1 << chance.randrange(8)]))
     theirs = found_by_pg_checksums(postgres, varied.data_directory)
     assert len(theirs) > 290  # a few changes may hit upon the same checksum
-    assert any(name.startswith("pg_tblspc/") for name, *_ in theirs)
+    assert any(name.startswith("pg_tblspc/") for name, *_ignored in theirs)
     assert found_by_us(varied.data_directory) == theirs
 
 
@@ -327,7 +327,7 @@ def test_the_second_gigabyte_of_a_relation(postgres: Postgres, varied: Cluster) 
     second.write_bytes(page)
     ours = found_by_us(varied.data_directory)
     assert ours == found_by_pg_checksums(postgres, varied.data_directory)
-    ((name, block, expected, _),) = ours
+    ((name, block, expected, _ignored),) = ours
     assert (name, block) == (str(second.relative_to(varied.data_directory)), 0)
     second.write_bytes(page[:8] + expected.to_bytes(2, "little") + page[10:])
     assert found_by_pg_checksums(postgres, varied.data_directory) == set()

@@ -85,8 +85,8 @@ def assert_well_formed(page: str) -> None:
     open_elements: list[str] = []
 
     class Parser(HTMLParser):
-        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-            assert not {"href", "src"} & {name for name, _ in attributes}
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert not {"href", "src"} & {name for name, _value in attrs}
             if tag not in {"meta", "br"}:
                 open_elements.append(tag)
 

@@ -76,14 +76,16 @@ def read(
     with EntrySpool() as spool:
         findings = Findings(spool, sink)
         old_maps = PackReader(repository.store, repository.keys_of, "metadata", name_of)
-        crew = [Worker(writer("data"), writer("metadata"), old_maps, reading, tally, findings) for _ in range(jobs)]
+        crew = [
+            Worker(writer("data"), writer("metadata"), old_maps, reading, tally, findings) for _ignored in range(jobs)
+        ]
         read_files(sources, crew)
         entries = [entry for line in spool.lines() if isinstance(entry := parse_entry(line), FileEntry)]
     return Backup(entries, findings, tally.done, sink)
 
 
 def readers(stanza: Stanza, jobs: int = 2) -> list[FileReader]:
-    return [FileReader(stanza, GENERATION, jobs) for _ in range(jobs)]
+    return [FileReader(stanza, GENERATION, jobs) for _ignored in range(jobs)]
 
 
 def content(stanza: Stanza, entry: FileEntry) -> bytes:

@@ -128,7 +128,7 @@ def test_a_damaged_installation_is_not_current_and_is_mended(installation: Insta
     installation.install(TINY)
     application = installation.application(TINY)
     if damage == "flipped":
-        application.write_bytes(application.read_bytes().replace(b"it runs", b"it runs"))
+        application.write_bytes(application.read_bytes().replace(b"it runs", b"it rums"))
     elif damage == "cut":
         application.write_bytes(application.read_bytes()[:-30])
     elif damage == "empty":

@@ -116,7 +116,7 @@ def test_every_other_failure_is_a_plain_one(command: str, capsys: pytest.Capture
 
 def test_a_file_is_archived_once(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "00000005.history").write_text("1\t0/500000\tno reason\n")
-    for _ in range(2):
+    for _ignored in range(2):
         assert cli.main(["archive-push", *options, str(tmp_path / "00000005.history")]) == 0
     (tmp_path / "00000005.history").write_text("something else")
     assert cli.main(["archive-push", *options, str(tmp_path / "00000005.history")]) == 1

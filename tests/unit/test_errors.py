@@ -27,14 +27,14 @@ every_class = pytest.mark.parametrize("cls", [LifeboatError, *LifeboatError.__su
 def test_an_error_survives_the_way_through_json(cls: type[LifeboatError]) -> None:
     sent = cls("doing it", "it failed.", "Do it again.", code="some_code", file="a", count=3)
     received = errors.from_dict(json.loads(json.dumps(sent.as_dict())))
-    assert type(received) is cls
+    assert received.__class__ is cls
     assert received.as_dict() == sent.as_dict()
     assert received.message == sent.message == str(sent)
 
 
 def test_an_error_of_a_kind_that_a_later_version_knows_is_still_an_error() -> None:
     received = errors.from_dict({**StorageError("a", "b.", "C.", code="c").as_dict(), "kind": "of tomorrow"})
-    assert type(received) is LifeboatError
+    assert received.__class__ is LifeboatError
     assert received.code == "c"
 
 

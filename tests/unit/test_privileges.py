@@ -216,7 +216,7 @@ def test_a_worker_that_leaves_without_a_word_is_reported(another_user: Owner) ->
 def test_told_to_stop_the_job_cleans_up_and_ends(job: subprocess.Popen[str], folder: Path, number: int) -> None:
     worker = int((folder / "pid").read_text())
     job.send_signal(number)
-    said, _ = job.communicate()
+    said, _ignored = job.communicate()
     assert said.startswith(f"interrupted running the job: it was told to stop ({signal.Signals(number).name}).")
     assert (folder / "cleaned").exists()
     assert not is_alive(worker)

@@ -95,7 +95,7 @@ def machine_sources(apt_folder: Path = Path("/etc/apt")) -> list[Source]:
 def os_release() -> dict[str, str]:
     """The operating system's description of itself."""
     lines = Path("/etc/os-release").read_text().splitlines()
-    return {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
+    return {name: value.strip('"') for name, _ignored, value in (line.partition("=") for line in lines)}
 
 
 def sources_for(suite: str, own_suite: str, sources: Iterable[Source], mirror: str = "") -> list[Source]:

@@ -146,7 +146,7 @@ def test_another_interpreter_is_tried_once(
 ) -> None:
     tried: list[Any] = []
 
-    def lacks(*_: object) -> None:
+    def lacks(*_ignored: object) -> None:
         raise PreconditionError(
             "importing", "it is missing.", "Install it.", code="python_package_missing", package="zstandard"
         )
@@ -173,7 +173,7 @@ def test_another_interpreter_is_tried_once(
 
 
 def test_a_mistake_in_the_repository_is_no_missing_package(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_ignored: object) -> None:
         raise PreconditionError("opening", "the URL is wrong.", "Correct it.", code="repository_url_invalid")
 
     monkeypatch.setattr(runner, "prepare", refuse)

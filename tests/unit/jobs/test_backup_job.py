@@ -96,7 +96,7 @@ def test_what_the_server_really_uses_is_what_is_backed_up(cluster: Cluster) -> N
 def failing(cluster: Cluster, error: Exception, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """One step of a backup fails."""
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_ignored: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(backup_job, where, fail)

@@ -143,7 +143,7 @@ def test_a_directory_that_is_not_finished_cannot_be_started_and_can_be_gone_on_w
 ) -> None:
     header = cluster.back_up()
 
-    def fail(*_: object) -> None:
+    def fail(*_ignored: object) -> None:
         raise InterruptedJobError("restoring", "it was stopped.", "Go on.", code="interrupted")
 
     with monkeypatch.context() as patch, expect.failure("interrupted"):

@@ -65,7 +65,7 @@ def test_a_map_comes_back(block_map: BlockMap) -> None:
 
 def test_merging_takes_new_pages_where_there_are_and_old_ones_elsewhere() -> None:
     choose = random.Random(1)
-    for _ in range(300):
+    for _ignored in range(300):
         old_pages, new_pages = choose.randint(0, 30), choose.randint(0, 30)
         old = BlockMap(digests(old_pages), drawn(choose, old_pages, "a"))
         expected: list[Page | None] = [*pages_of(old), *[None] * new_pages][:new_pages]

@@ -45,7 +45,7 @@ def test_derivation_gives_the_known_answers(secret: bytes, salt: bytes, info: by
 
 
 def test_keys_are_never_printed() -> None:
-    keys = EpochKeys(1, *(b"secret" for _ in ROLES))
+    keys = EpochKeys(1, *(b"secret" for _ignored in ROLES))
     for text in (repr(keys), str(keys), repr(WrappingKey(b"secret")), f"{WrappingKey(b'secret')}"):
         assert "secret" not in text
 

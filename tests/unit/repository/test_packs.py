@@ -52,7 +52,7 @@ def test_frames_come_back_from_as_many_packs_as_it_takes(
 
 
 def test_the_packs_of_one_backup_can_be_told_by_their_beginning(writer: PackWriter) -> None:
-    for _ in range(2):
+    for _ignored in range(2):
         writer.append(b"x")
         writer.finish()
     assert {pack[:8] for pack in writer.pack_ids} == {"0badcafe"}

@@ -115,7 +115,7 @@ def test_the_same_content_never_looks_the_same(repository: Repository, store: Me
 
 def test_each_frame_of_an_object_has_a_number_of_its_own(repository: Repository) -> None:
     sealer = Sealer(repository.keys, "data", IDENTITY, 3)
-    assert [sealer.seal(b"same")[0] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert [sealer.seal(b"same")[0] for _ignored in range(5)] == [0, 1, 2, 3, 4]
 
 
 # --- what is not as it was written is found

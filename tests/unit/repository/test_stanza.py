@@ -130,7 +130,7 @@ def test_a_list_reads_a_little_of_each_manifest_only(
     stanza: Stanza, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = random.Random(1)
-    entries = (replace(ENTRIES[1], path=choose.randbytes(4000).hex()) for _ in range(1000))
+    entries = (replace(ENTRIES[1], path=choose.randbytes(4000).hex()) for _ignored in range(1000))
     stanza.publish(header(backup_id="large"), map(render_entry, entries))
     read = []
     get_range = store.get_range

@@ -54,7 +54,7 @@ def page(lsn: int, *, valid: bool = True, filled: bytes = b"x") -> bytes:
 
 def test_files_of_all_sizes_come_back(stanza: Stanza, folder: Path, tmp_path: Path) -> None:
     relations = [
-        b"".join(page(1, filled=RANDOM.randbytes(1)) for _ in range(-(-size // PAGE)))[:size] for size in SIZES
+        b"".join(page(1, filled=RANDOM.randbytes(1)) for _ignored in range(-(-size // PAGE)))[:size] for size in SIZES
     ]
     for number, size in enumerate(SIZES):
         put(folder, f"other{number}", RANDOM.randbytes(size))
@@ -144,7 +144,7 @@ def test_what_grows_after_the_beginning_is_not_followed(
 def test_a_file_that_cannot_be_read_is_an_error_of_ours(
     stanza: Stanza, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def fail(*_: Any) -> bytes:
+    def fail(*_ignored: Any) -> bytes:
         raise OSError(5, "Input/output error")
 
     put(folder, f"base/1/{number}", page(1) * number)
@@ -260,13 +260,13 @@ def test_a_full_backup_refers_to_nothing_older(stanza: Stanza, folder: Path) -> 
 def test_of_a_large_relation_only_changed_pages_are_stored(
     stanza: Stanza, store: MemoryStore, folder: Path, pages: int
 ) -> None:
-    blocks = [page(1, filled=RANDOM.randbytes(1)) for _ in range(pages)]
+    blocks = [page(1, filled=RANDOM.randbytes(1)) for _ignored in range(pages)]
     path = put(folder, "base/1/1", b"".join(blocks))
     entries = read(stanza, sources_in(folder)).by_name
     for step in range(8):
-        for _ in range(RANDOM.randint(0, 5)):
+        for _ignored in range(RANDOM.randint(0, 5)):
             blocks[RANDOM.randrange(len(blocks))] = page(2 + step, filled=RANDOM.randbytes(1))
-        blocks += [page(2 + step) for _ in range(RANDOM.randint(0, 3))]
+        blocks += [page(2 + step) for _ignored in range(RANDOM.randint(0, 3))]
         del blocks[len(blocks) - RANDOM.randint(0, 3) :]
         path.write_bytes(b"".join(blocks))
         stored = sum(map(len, store.objects.values()))

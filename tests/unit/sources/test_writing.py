@@ -51,12 +51,12 @@ def test_a_link_in_the_way_is_not_followed(stanza: Stanza, backup: Backup, targe
 def test_a_full_disk_is_explained(
     stanza: Stanza, backup: Backup, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_full(descriptor: int, *_: object, **__: object) -> object:
+    def open_full(descriptor: int, *_ignored: object, **__: object) -> object:
         os.close(descriptor)
         return Path("/dev/full").open("wb", buffering=0)
 
     monkeypatch.setattr(os, "fdopen", open_full)
-    monkeypatch.setattr(os, "fchmod", lambda *_: None)
+    monkeypatch.setattr(os, "fchmod", lambda *_ignored: None)
     with expect.failure("restore_write_failed") as failure:
         write(stanza, backup, target)
     assert "No space left" in failure.value.message

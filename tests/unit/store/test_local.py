@@ -84,14 +84,15 @@ def test_the_bytes_are_durable_before_the_name_is_seen(store: LocalStore, monkey
 def test_of_many_who_claim_a_name_one_succeeds(store: LocalStore) -> None:
     store.create()
     for round_number in range(10):
-        name, start, winners = f"name{round_number}", threading.Barrier(8), []
+        name, start = f"name{round_number}", threading.Barrier(8)
+        winners: list[int] = []
 
-        def claim(who: int, name: str = name, start: threading.Barrier = start, winners: list[int] = winners) -> None:
+        def claim(who: int, name: str, start: threading.Barrier, winners: list[int]) -> None:
             start.wait()
             if store.put(name, b"%d" % who, if_absent=True):
                 winners.append(who)
 
-        threads = [threading.Thread(target=claim, args=(who,)) for who in range(8)]
+        threads = [threading.Thread(target=claim, args=(who, name, start, winners)) for who in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -173,7 +174,7 @@ def test_a_name_cannot_lead_outside(
 def test_the_usual_causes_are_told_apart(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_ignored: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "the path")
 
     for function in ("open", "fsync", "mkdir"):
@@ -183,7 +184,7 @@ def test_the_usual_causes_are_told_apart(
 
 
 def test_a_full_disk_is_named_while_writing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_full(descriptor: int, *_: object, **__: object) -> object:
+    def open_full(descriptor: int, *_ignored: object, **__: object) -> object:
         os.close(descriptor)
         return Path("/dev/full").open("wb", buffering=0)
 

@@ -59,14 +59,14 @@ def failing(*failures: Exception | None) -> tuple[Callable[[Any, Call], str], li
 
 
 def test_what_passes_is_repeated(calls: S3Calls, stepped: SteppedClock) -> None:
-    operation, _ = failing(answered(503), answered(500), ConnectionResetError(), None)
+    operation, _ignored = failing(answered(503), answered(500), ConnectionResetError(), None)
     began = stepped.monotonic()
     assert calls.run("reading", operation) == "result"
     assert stepped.monotonic() > began  # it paused
 
 
 def test_what_stays_is_not_repeated(calls: S3Calls, stepped: SteppedClock) -> None:
-    operation, _ = failing(answered(403, "AccessDenied"))
+    operation, _ignored = failing(answered(403, "AccessDenied"))
     began = stepped.monotonic()
     with expect.failure("storage_not_permitted"):
         calls.run("reading", operation)
@@ -74,7 +74,7 @@ def test_what_stays_is_not_repeated(calls: S3Calls, stepped: SteppedClock) -> No
 
 
 def test_a_server_that_has_never_answered_is_given_up_soon(calls: S3Calls, stepped: SteppedClock) -> None:
-    operation, _ = failing(EndpointConnectionError(endpoint_url="x"))
+    operation, _ignored = failing(EndpointConnectionError(endpoint_url="x"))
     began = stepped.monotonic()
     with expect.failure("storage_unreachable"):
         calls.run("reading", operation)
@@ -85,7 +85,7 @@ def test_a_server_that_has_never_answered_is_given_up_soon(calls: S3Calls, stepp
 def test_a_server_that_has_answered_is_waited_for(
     calls: S3Calls, stepped: SteppedClock, before: Exception | None
 ) -> None:
-    operation, _ = failing(before)
+    operation, _ignored = failing(before)
     if before is None:
         calls.run("reading", operation)
     else:

@@ -74,7 +74,7 @@ def test_a_list_is_of_names_that_start_with_a_string_sorted_as_whole_names(store
     parts = ["a", "b", "ab", "a-b", "a.b", "a0", "B"]
     written = {
         f"{'/'.join(choose.choices(parts, k=choose.randint(0, 2)))}/file{choose.choice(parts)}".lstrip("/")
-        for _ in range(60)
+        for _ignored in range(60)
     }
     for name in written:
         store.put(name, b"")

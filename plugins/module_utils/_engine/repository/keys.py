@@ -45,15 +45,12 @@ class KeyHolder(Protocol):
 
     def describe(self) -> str:
         """What is held, for messages; never the secret."""
-        ...
 
     def key_for(self, key_id: str, scrypt: Scrypt | None) -> WrappingKey | None:
         """The key of the recipient with this fingerprint, or None when that is somebody else."""
-        ...
 
     def enrol(self) -> tuple[WrappingKey, Scrypt | None]:
         """A key for a new recipient, and how it is derived again where it cannot be kept."""
-        ...
 
 
 @dataclass(frozen=True, repr=False)

@@ -48,7 +48,6 @@ class Store(Protocol):
 
     def create(self) -> None:
         """Make the place that objects go to, where making it is ours."""
-        ...
 
     def writer(self, name: str) -> ObjectWriter:
         """Begin to write an object; an existing one of this name is replaced at commit."""

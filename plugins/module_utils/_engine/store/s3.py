@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,7 +100,7 @@ class S3Store:
         with self._probe_lock:
             if self._refuses_to_overwrite is None:
                 # The first is refused where an earlier process has left the probe, the second everywhere.
-                answers = (self._put_if_none(_PROBE, _PROBE_TEXT)[0] for _ in range(2))
+                answers = (self._put_if_none(_PROBE, _PROBE_TEXT)[0] for _ignored in range(2))
                 self._refuses_to_overwrite = _REFUSED in answers
             return self._refuses_to_overwrite
 
@@ -215,21 +215,25 @@ class S3Store:
 
         return self._calls.run(f"looking for {name} in {self.url}", look)
 
+    def _page_fetcher(self, prefix: str, token: str | None) -> Callable[[Any, Call], dict[str, Any]]:
+        """What asks for one page of a listing: the first, or the one that the token of the page before names."""
+        further = {"ContinuationToken": token} if token else {}
+
+        def fetch(client: Any, _call: Call) -> dict[str, Any]:
+            answer: dict[str, Any] = client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix + prefix, **further
+            )
+            return answer
+
+        return fetch
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects by name prefix, sorted; fetched page by page."""
         attempted = f"listing {prefix or 'everything'} in {self.url}"
         page: dict[str, Any] = {"NextContinuationToken": None, "IsTruncated": True}
         last = ""
         while page["IsTruncated"]:
-            token = {"ContinuationToken": page["NextContinuationToken"]} if page["NextContinuationToken"] else {}
-
-            def fetch(client: Any, _call: Call, token: dict[str, str] = token) -> dict[str, Any]:
-                answer: dict[str, Any] = client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._prefix + prefix, **token
-                )
-                return answer
-
-            page = self._calls.run(attempted, fetch)
+            page = self._calls.run(attempted, self._page_fetcher(prefix, page["NextContinuationToken"]))
             for entry in page.get("Contents", ()):
                 name = str(entry["Key"])[len(self._prefix) :]
                 if name <= last:

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets appear in no command line, log, result, diff, job file or world-readable file (I7).
+
+Everything is done once with a password and a key that can be recognised, with all there is to be talkative turned on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Cluster
+from harness.playbooks import Ansible
+from psycopg import sql
+from support import Site, task
+
+pytestmark = pytest.mark.one_version
+
+CANARY = "canary7f3a9c"
+PASSWORD = f"tea: 'n' 5%/\\ {CANARY}"
+PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run/lifeboat")
+
+
+class CommandLines(threading.Thread):
+    """Looks at the command lines of all processes, again and again, until it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[bytes] = set()
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            for process in os.listdir("/proc"):
+                try:
+                    self.seen.add(Path("/proc", process, "cmdline").read_bytes())
+                except OSError:
+                    continue
+
+    def __enter__(self) -> CommandLines:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped.set()
+        self.join()
+
+
+def files_below(*places: str) -> Iterator[Path]:
+    """All regular files."""
+    for place in places:
+        for folder, _ignored, names in os.walk(place):
+            for name in names:
+                path = Path(folder, name)
+                if not path.is_symlink() and path.is_file():
+                    yield path
+
+
+def test_password_and_key_stay_where_they_belong(
+    cluster: Cluster, ansible: Ansible, new_folder: Callable[[], Path], new_place: Callable[[], Cluster]
+) -> None:
+    site, restored, logs = Site(ansible, cluster, new_folder()), new_place(), new_folder()
+    with cluster.connect() as connection:
+        role = sql.SQL("CREATE ROLE keeper SUPERUSER LOGIN PASSWORD {}").format(sql.Literal(PASSWORD))
+        connection.execute(role)
+    cluster.set(log_statement="all", log_connections="on", log_replication_commands="on", log_min_messages="debug1")
+    login = {
+        "login_host": "127.0.0.1",
+        "login_port": cluster.port,
+        "login_user": "keeper",
+        "login_password": "{{ lookup('env', 'CANARY') }}",
+    }
+    wrong = {**login, "login_password": "{{ lookup('env', 'CANARY') }}x"}
+    where = {"port": restored.port, "socket_directory": restored.socket_dir}
+    tasks = (
+        site.agent_task,
+        task("pg_backup_repository", create_key=True, **login),
+        task("pitr_configure", restart=True, **login),
+        task("pg_backup", **login),
+        task("pg_backup", **wrong),
+        task("pg_backup_info", **login),
+        task("backup_verify", **login),
+        task("backup_verify", level="restore", scratch_directory=restored.socket_dir, **login),
+        task("pg_restore", destination=restored.data_directory, **where, **login),
+    )
+    talkative = {"ANSIBLE_VERBOSITY": "3", "ANSIBLE_LOG_PATH": str(logs / "ansible.log"), "CANARY": PASSWORD}
+    with CommandLines() as command_lines:
+        finished = site.playbook(*tasks, fails=True, progress=True, env=talkative)
+        tcp = ("--login-host", "127.0.0.1", "--login-port", str(cluster.port), "--login-user", "keeper")
+        on_host = site.lifeboat("backup", *tcp, env={"PGPASSWORD": PASSWORD})
+        refused = site.lifeboat("backup", *tcp, env={"PGPASSWORD": f"{PASSWORD}x"}, check=False)
+    assert [each.status for each in finished.tasks] == ["ok"] * 4 + ["failed"] + ["ok"] * 4, finished.output
+    assert finished.tasks[4].result["error_code"] == "authentication_failed"
+    assert "authentication_failed" in refused.stderr
+
+    key_text = site.key_file.read_text().strip()
+    key = base64.urlsafe_b64decode(key_text.partition(":")[2])
+    secrets = [CANARY.encode(), key_text.partition(":")[2].encode(), key, key.hex().encode()]
+
+    def leaks(content: bytes) -> bool:
+        return any(secret in content for secret in secrets)
+
+    seen = b"\n".join(command_lines.seen)
+    for expected in (b"ansible-playbook", b"archive-push", b"archive-fetch", b"pg_amcheck", b"keeper"):
+        assert expected in seen, f"nobody saw {expected!r}: the sampling is too slow to prove anything"
+    assert not leaks(seen)
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in finished.output
+    said = [finished.output, json.dumps([each.result for each in finished.tasks]), on_host.stdout, on_host.stderr]
+    assert not leaks("\n".join([*said, refused.stdout, refused.stderr]).encode())
+    assert "keeper" in cluster.log_file.read_text()
+    kept = set(files_below(str(site.folder), str(logs), str(restored.data_directory.parent)))
+    job_files = set(files_below("/run/lifeboat"))
+    assert job_files
+    for path in kept | job_files | {cluster.log_file}:
+        assert path == site.key_file or not leaks(path.read_bytes()), path
+    world_readable = [path for path in files_below(*PLACES) if path.stat().st_mode & stat.S_IROTH]
+    assert [path for path in world_readable if leaks(path.read_bytes())] == []
+    assert stat.S_IMODE(site.key_file.stat().st_mode) == 0o400
