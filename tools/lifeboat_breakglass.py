@@ -70,8 +70,8 @@ class Repository:
         if identity["format"] != FORMAT:
             raise Refused(f"{root}: its format is {identity['format']}, this script knows {FORMAT}")
         self.id = identity["repository_id"]
-        names = [name for name in self.names("keys") if KEY_DOCUMENT.fullmatch(name)]
-        newest = {int(name[5:11]): name for name in names}  # of an epoch's revisions the last one counts
+        # Of an epoch's revisions the last one counts.
+        newest = {int(name[5:11]): name for name in self.names("keys") if KEY_DOCUMENT.fullmatch(name)}
         if not newest:
             raise Refused(f"{root}: there are no key documents below keys/")
         self.keys = {epoch: self._open(name, epoch, key, passphrase) for epoch, name in newest.items()}
@@ -150,6 +150,8 @@ def opened(name: str, cipher: AESGCM, header: bytes, number: int, flags: int, se
         payload = cipher.decrypt(number.to_bytes(12, "big"), sealed, header + bytes([flags]))
     except (InvalidTag, ValueError) as error:
         raise Refused(f"{name} is damaged or altered: frame {number} fails its authentication") from error
+    if flags & ~(COMPRESSED | LAST):
+        raise Refused(f"{name}: a newer Lifeboat has written frame {number}")
     raw = zstandard.ZstdDecompressor().decompress(payload) if flags & COMPRESSED else payload
     return raw, bool(flags & LAST)
 

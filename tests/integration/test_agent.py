@@ -134,7 +134,7 @@ def test_what_is_damaged_is_repaired(host: Host) -> None:
         lambda: put(content[:-100]),
         lambda: application.chmod(0o644),
         lambda: application.chmod(0o700),
-        lambda: host.link.unlink(),
+        host.link.unlink,
     ]
     for damage in damages:
         damage()

@@ -18,7 +18,22 @@ from harness import CHECKOUT
 from harness.s3 import Place, S3Server
 
 sys.path += [str(CHECKOUT / "tests/unit"), str(CHECKOUT / "tests/unit/store")]
-from test_store import (  # noqa: F401
+from test_store import (
+    test_a_list_is_of_names_that_start_with_a_string_sorted_as_whole_names,
+    test_a_range_beyond_the_end_is_an_error,
+    test_a_range_is_exactly_what_was_asked_for,
+    test_abort_after_commit_is_harmless,
+    test_an_object_is_visible_only_when_committed,
+    test_an_object_that_is_missing_is_named,
+    test_if_absent_leaves_what_is_there,
+    test_putting_again_replaces,
+    test_what_is_not_committed_leaves_nothing,
+    test_what_was_deleted_is_gone_and_deleting_again_is_no_error,
+    test_what_was_put_is_there,
+)
+
+# Run here for these stores too: pytest collects what is imported.
+CONTRACT = (
     test_a_list_is_of_names_that_start_with_a_string_sorted_as_whole_names,
     test_a_range_beyond_the_end_is_an_error,
     test_a_range_is_exactly_what_was_asked_for,

@@ -10,6 +10,7 @@ the folder with everything in it, servers running. The report is always kept, in
 from __future__ import annotations
 
 import json
+import io
 import os
 import signal
 import sys
@@ -121,7 +122,7 @@ class Story:
 
     def _begin(self, sentence: str) -> None:
         self._step += 1
-        print(f"\n{_bold(f'{self._step}/{STEPS}  {sentence}')}", flush=True)
+        print(f"\n{_bold(f'{self._step}/{STEPS}  {sentence}')}")
 
 
 def summary(told: dict[str, Any], page: Path, seconds: float) -> str:
@@ -150,6 +151,8 @@ def _interrupted(_number: int, _frame: object) -> NoReturn:
 def main() -> int:
     home, venv, pg_bin = (Path(os.environ[f"LIFEBOAT_{name}"]) for name in ("HOME", "VENV", "PG_BIN"))
     reports, keep = home / "demo", os.environ.get("KEEP", "") not in ("", "0")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in order with what Ansible writes, into a pipe too
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     began, stage = time.monotonic(), Stage(pg_bin, keep=keep)

@@ -88,7 +88,7 @@ class Ansible:
     def collection(self, name: str, **variables: Any) -> None:
         """Run one of the collection's playbooks, after showing the command, which is what a user would type."""
         arguments = [f"lifeboat.postgresql.{name}", *_as_options(variables)]
-        print(_as_typed(["ansible-playbook", *arguments]), flush=True)
+        print(_as_typed(["ansible-playbook", *arguments]))
         self._play(arguments)
 
     def _play(self, arguments: list[str], *, quiet: bool = False) -> None:

@@ -14,7 +14,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -160,7 +159,6 @@ class Stage:
                 _interrupt(playing)
             if not self.keep:
                 self._strike()
-        sys.stdout.flush()
         os._exit(0)
 
     def _strike(self) -> None:

@@ -60,15 +60,14 @@ def owner_of_new(directory: Path, name: str | None, data_directory: Path | None)
 
 @contextlib.contextmanager
 def provided(directories: Iterable[Path], owner: Owner) -> Iterator[None]:
-    """Make directories for `owner` where only root may; those that exist are left as they are.
+    """Make directories for `owner`, as root also where only root may; those that exist are left as they are.
 
     What was made is taken away again, as far as it is empty, when the block ends with an error.
     """
     made: list[Path] = []
     try:
-        if os.geteuid() == 0:
-            for directory in directories:
-                made += _make_for(directory, owner)
+        for directory in directories:
+            made += _make_for(directory, owner)
         yield
     except LifeboatError:
         for directory in reversed(made):
@@ -81,9 +80,10 @@ def _make_for(directory: Path, owner: Owner) -> list[Path]:
     """The directories that were missing: parents that everybody may enter, the last for `owner` alone."""
     missing = [each for each in (*reversed(directory.parents), directory) if not each.exists()]
     if missing:
-        durable.make_directories(directory, 0o755)
-        directory.chmod(0o700)
-        os.chown(directory, owner.uid, owner.gid, follow_symlinks=False)
+        with contextlib.suppress(PermissionError):  # who then writes there says what is wrong
+            durable.make_directories(directory, 0o755)
+            directory.chmod(0o700)
+            os.chown(directory, owner.uid, owner.gid, follow_symlinks=False)
     return missing
 
 

@@ -53,6 +53,11 @@ def test_a_header_comes_back_from_its_line() -> None:
     assert manifest.parse_header(manifest.render_header(full)) == full
 
 
+def test_what_a_newer_version_adds_to_a_header_is_left_aside() -> None:
+    line = json.dumps({**json.loads(manifest.render_header(header())), "added": "later"}).encode()
+    assert manifest.parse_header(line) == header()
+
+
 def test_a_newer_format_is_refused_before_anything_else_is_understood() -> None:
     line = json.dumps({"format": manifest.FORMAT + 1, "backup_id": "of tomorrow", "unheard": "of"}).encode()
     with expect.failure("format_too_new") as failure:

@@ -24,6 +24,7 @@ from pathlib import Path
 from ..clock import Clock, parse_utc, utc_text
 from ..errors import PreconditionError
 from . import layout
+from .records import record
 from .stanza import Stanza
 
 # A backup refreshes its intent this often; after that long without, a holder elsewhere counts as dead.
@@ -94,7 +95,7 @@ class Intents:
             if not info.name.endswith("/intent"):
                 continue
             document = self._repository.get_document(info.name, self._identity(info.name.split("/")[-2]))
-            found.append(Intent(**{**document, "holder": Holder(**document["holder"])}))
+            found.append(record(Intent, {**document, "holder": record(Holder, document["holder"])}))
         return sorted(found, key=lambda intent: intent.started)
 
     def write(self, intent: Intent) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Union
 
 from ..errors import UnsupportedError
 from .packs import PlacedFrame
+from .records import record
 from .sealed import Frame
 
 FORMAT = 1
@@ -116,7 +117,7 @@ def parse_header(line: bytes) -> Header:
             "Update Lifeboat on this host.",
             code="format_too_new",
         )
-    return Header(**data)
+    return record(Header, data)
 
 
 def render_entry(entry: Entry) -> bytes:

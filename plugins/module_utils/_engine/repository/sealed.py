@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import IntegrityError
+from ..errors import IntegrityError, UnsupportedError
 from ..store.base import ObjectWriter, Store, missing
 from ..thirdparty import require
 from .keys import EpochKeys
@@ -135,12 +135,22 @@ class Opener:
             raise damaged(self._name, self._url, f"frame {number} has the wrong length.")
         try:
             payload = self._aead.decrypt(number.to_bytes(12, "big"), sealed, self._header + prefix[:1])
+            self._require_known(number, prefix[0])
             raw = self._decompress(payload) if prefix[0] & COMPRESSED else payload
         except self._invalid_tag as exc:
             raise damaged(self._name, self._url, f"frame {number} fails its authentication.") from exc
         except self._zstd_error as exc:
             raise damaged(self._name, self._url, f"frame {number} does not decompress ({exc}).") from exc
         return raw, bool(prefix[0] & LAST)
+
+    def _require_known(self, number: int, flags: int) -> None:
+        if flags & ~(COMPRESSED | LAST):
+            raise UnsupportedError(
+                f"reading {self._name} in {self._url}",
+                f"frame {number} is sealed in a way that this Lifeboat does not know (flags {flags:#x}).",
+                "Update Lifeboat on this host.",
+                code="format_too_new",
+            )
 
 
 class StreamWriter:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from ..clock import Clock, utc_text
 from ..errors import IntegrityError, PreconditionError
 from . import layout, manifest
+from .records import record
 from .repository import Repository
 from .sealed import damaged
 
@@ -47,7 +48,7 @@ class Stanza:
         found = []
         for info in self.repository.store.list(layout.incarnations_folder(self.name)):
             document = self.repository.get_document(info.name, self._incarnation_identity(info.name))
-            found.append(Incarnation(**document))
+            found.append(record(Incarnation, document))
         return found
 
     def current(self) -> Incarnation | None:
