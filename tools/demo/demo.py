@@ -9,8 +9,8 @@ the folder with everything in it, servers running. The report is always kept, in
 
 from __future__ import annotations
 
-import json
 import io
+import json
 import os
 import signal
 import sys
