@@ -148,7 +148,7 @@ def test_what_is_damaged_is_repaired(host: Host) -> None:
 def test_every_command_works_without_ansible(site: Site, new_folder: Callable[[], Path]) -> None:
     folder = new_folder()
     segment = site.archive_everything()
-    wal = site.cluster.data_directory / "pg_wal"
+    archived = (site.cluster.data_directory / "pg_wal" / segment).read_bytes()  # a checkpoint may remove it
 
     def lifeboat(command: str, *arguments: str | Path) -> str:
         where = ("--config", site.config_file, "--cluster", STANZA)
@@ -160,7 +160,7 @@ def test_every_command_works_without_ansible(site: Site, new_folder: Callable[[]
     assert "backup " in lifeboat("backup")
     assert site.backup_ids()[-1] in lifeboat("info")
     lifeboat("archive-fetch", segment, folder / segment)
-    assert (folder / segment).read_bytes() == (wal / segment).read_bytes()
+    assert (folder / segment).read_bytes() == archived
     lifeboat("archive-push", folder / segment)
 
 

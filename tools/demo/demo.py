@@ -9,7 +9,6 @@ the folder with everything in it, servers running. The report is always kept, in
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -151,8 +150,6 @@ def _interrupted(_number: int, _frame: object) -> NoReturn:
 def main() -> int:
     home, venv, pg_bin = (Path(os.environ[f"LIFEBOAT_{name}"]) for name in ("HOME", "VENV", "PG_BIN"))
     reports, keep = home / "demo", os.environ.get("KEEP", "") not in ("", "0")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in order with what Ansible writes, into a pipe too
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     began, stage = time.monotonic(), Stage(pg_bin, keep=keep)

@@ -19,6 +19,12 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.agent_
 TEXT = "[repository local]\nurl = /srv\n"
 
 
+@pytest.fixture(autouse=True)
+def little_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed does not matter here."""
+    monkeypatch.setattr(agent, "engine_sources", lambda: {"__init__.py": b"", "cli.py": b"def main():\n    return 0\n"})
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "host"

@@ -130,27 +130,19 @@ def test_a_signal_that_strikes_while_waiting_ends_all_work_first() -> None:
     class Stop(Exception):
         """What the signal becomes."""
 
-    main = threading.main_thread().ident
+    main = threading.main_thread().ident or 0
     at_work: list[str] = []
+    stopped = threading.Event()
 
     def handle(item: int) -> None:
         at_work.append("begun")
-        wait_until(lambda: "end" in functions_of_main(), "the main thread waits for the end")
-        signal.pthread_kill(main or 0, signal.SIGUSR1)
-        wait_until(lambda: stopped, "the signal has struck")
+        wait_until(lambda: "end" in functions_of(main), "the main thread waits for the end")
+        signal.pthread_kill(main, signal.SIGUSR1)
+        stopped.wait()
         at_work.append("ended")
 
-    def functions_of_main() -> set[str]:
-        frame, names = sys._current_frames()[main or 0], set()
-        while frame is not None:
-            names.add(frame.f_code.co_name)
-            frame = frame.f_back
-        return names
-
-    stopped: list[bool] = []
-
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.append(True)
+        stopped.set()
         raise Stop
 
     previous = signal.signal(signal.SIGUSR1, stop)
@@ -160,3 +152,12 @@ def test_a_signal_that_strikes_while_waiting_ends_all_work_first() -> None:
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert at_work == ["begun", "ended"]
+
+
+def functions_of(thread: int) -> set[str]:
+    """The names of the functions that a thread is in."""
+    frame, names = sys._current_frames()[thread], set()
+    while frame is not None:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return names

@@ -122,7 +122,7 @@ def test_what_nobody_wants_any_more_is_not_repeated(calls: S3Calls, stepped: Ste
 
 def test_a_body_is_sent_no_further_when_it_is_unwanted(stepped: SteppedClock) -> None:
     unwanted = threading.Event()
-    call = Call(stepped, 100, unwanted)
+    call = Call(stepped, lambda _answered: 100, unwanted)
     body = call.body(b"0123456789")
     assert body.read(4) == b"0123"
     unwanted.set()
@@ -138,6 +138,15 @@ def test_an_endless_body_is_given_up(calls: S3Calls, stepped: SteppedClock) -> N
 
     with expect.failure("storage_connection_lost"):
         calls.run("reading", lambda _client, call: call.read(Endless()))
+
+
+def test_a_first_body_has_all_the_time(calls: S3Calls, stepped: SteppedClock) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            stepped.seconds += 50
+            return super().read(2)
+
+    assert calls.run("reading", lambda _client, call: call.read(Slow(b"0123"))) == b"0123"
 
 
 def test_when_we_cut_the_connection_the_error_is_what_came_before(calls: S3Calls, stepped: SteppedClock) -> None:

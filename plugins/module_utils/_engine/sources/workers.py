@@ -70,7 +70,8 @@ class _Crew(Generic[Item]):
         # An exception that a signal raises inside a thread's own `join` makes Python (up to 3.12) take
         # the thread for ended, so that is not what is waited for.
         for ended in self.ended:
-            ended.wait()
+            while not ended.wait(_POLL_SECONDS):  # in steps: a signal just before would wait for the end, too
+                pass
         for thread in self.threads:
             thread.join()
 

@@ -38,10 +38,14 @@ class Patience:
 class Call:
     """One call with all its attempts: until when, and whether it is still wanted."""
 
-    def __init__(self, clock: Clock, seconds: float, unwanted: threading.Event | None) -> None:
+    def __init__(
+        self, clock: Clock, patience: Callable[[bool], float], unwanted: threading.Event | None = None
+    ) -> None:
+        """`patience` tells how many seconds there are, by whether the server has answered."""
+        self.answered = False
         self._clock = clock
         self._began = clock.monotonic()
-        self.seconds = seconds
+        self._patience = patience
         self._unwanted = unwanted
 
     @property
@@ -51,7 +55,7 @@ class Call:
 
     def has_time_for(self, pause: float) -> bool:
         """Whether to go on after a pause."""
-        return self.age + pause < self.seconds and not (self._unwanted and self._unwanted.is_set())
+        return self.age + pause < self._patience(self.answered) and not (self._unwanted and self._unwanted.is_set())
 
     def check(self) -> None:
         """Leave the attempt when it is of no use any more."""
@@ -64,6 +68,7 @@ class Call:
 
     def read(self, body: Any) -> bytes:
         """An answer's body; the connection's end before the body's is an error of botocore's."""
+        self.answered = True
         pieces = bytearray()
         try:
             while piece := body.read(_BODY_PIECE):
@@ -107,7 +112,7 @@ class S3Calls:
         unwanted: threading.Event | None = None,
     ) -> Result:
         """The result of `operation`, which gets the client and the call and may be run several times."""
-        call = Call(self._clock, within or self._patience_now(), unwanted)
+        call = Call(self._clock, lambda answered: within or self._patience_after(answered), unwanted)
         failures = _failures()
         pause, earlier = _FIRST_PAUSE, None
         while True:
@@ -118,8 +123,7 @@ class S3Calls:
                 if diagnosis is CONNECTION_LOST and not call.has_time_for(0):
                     diagnosis = earlier or diagnosis  # we cut the connection: what led to that says more
                 if status(exc):
-                    self._answered = True
-                    call.seconds = within or self._patience_now()
+                    call.answered = self._answered = True
                 if not diagnosis.transient:
                     raise diagnosis.error(attempted) from exc
                 jittered = random.uniform(pause / 2, pause)
@@ -131,8 +135,8 @@ class S3Calls:
                 self._answered = True
                 return result
 
-    def _patience_now(self) -> float:
-        return self._patience.total if self._answered else self._patience.first_contact
+    def _patience_after(self, answered: bool) -> float:
+        return self._patience.total if self._answered or answered else self._patience.first_contact
 
     def _connected(self) -> Any:
         with self._lock:
