@@ -68,6 +68,8 @@ def rescue(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path])
     data, etc = cluster.data_directory, server_folder(folder / "etc")
     for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
         (data / name).rename(etc / name)
+    (data / "postgresql.conf").write_text("work_mem = '1MB' # a copy that was forgotten when the real one moved\n")
+    server_folder(data / "conf.d")
     with (etc / "postgresql.conf").open("a") as configuration:
         configuration.write(
             f"data_directory = '{data}'\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\n"
@@ -142,6 +144,19 @@ def test_a_backup_comes_back_as_it_was(rescue: Rescue, new_place: Callable[[], C
     assert restored.sql("SHOW data_directory") == [(str(restored.data_directory),)]
     restored.stop()
     restored.postgres.run("pg_checksums", "--check", "--pgdata", restored.data_directory)
+
+
+def test_lifeboat_takes_the_configuration_from_the_same_place(rescue: Rescue, new_place: Callable[[], Cluster]) -> None:
+    restored = new_place()
+    rescue.site.module(
+        "pg_restore",
+        destination=restored.data_directory,
+        port=restored.port,
+        socket_directory=restored.socket_dir,
+        tablespace_mapping={str(rescue.tablespace): str(restored.root / "tablespace")},
+    )
+    assert restored.sql("SHOW work_mem") == [("7777kB",)]
+    assert content(restored) == rescue.contents["end"]
 
 
 def test_a_point_in_time_comes_back_from_a_downloaded_bucket(

@@ -55,7 +55,7 @@ class _Writer:
         self._listed: list[pg_manifest.ManifestFile] = []
         self._touched: set[Path] = set()
         self._names: set[str] = set()  # everything that belongs there
-        self._config_came_from_elsewhere = False
+        self._config: set[str] = set()  # configuration that had its place outside the data directory
         self._keeps = False
 
     def prepare(self) -> None:
@@ -92,7 +92,7 @@ class _Writer:
         self._sink.emit(PhaseStarted("syncing files", "to disk"))
         roots = [self._root, self._root / WAL_DIRECTORY, *self._layout.tablespaces.values()]
         durable.sync_files((self._path(file.path) for file in written), roots)
-        rewritten = {_AUTO_CONF, *((_MAIN_CONF,) if self._config_came_from_elsewhere else ())}
+        rewritten = {_AUTO_CONF, *(self._config & {_MAIN_CONF})}
         self._listed += [file for file in written if file.path not in rewritten]
         self._names |= {file.path for file in written}
 
@@ -100,12 +100,12 @@ class _Writer:
         for entry in self._stanza.entries(self._header.backup_id):
             if isinstance(entry, DirectoryEntry):
                 self._directory(entry)
-            elif entry.path not in _NOT_RESTORED:
+            elif entry.path not in _NOT_RESTORED | self._config:  # a forgotten copy must not win
                 path = self._path(entry.path)
                 self._touched.add(path.parent)
                 if entry.area == "config":
                     durable.make_directories(path.parent, _DIRECTORY_MODE)
-                    self._config_came_from_elsewhere |= entry.path == _MAIN_CONF
+                    self._config.add(entry.path)
                 yield Destination(entry, path, self._keeps)
 
     def _path(self, relative: str) -> Path:
@@ -125,7 +125,7 @@ class _Writer:
             linked_wal = entry.path == WAL_DIRECTORY and path.is_dir()  # WAL on a disk of its own stays there
             if not linked_wal and (path.is_symlink() or not path.is_dir()):
                 path.unlink()
-        path.mkdir(mode=_DIRECTORY_MODE, exist_ok=self._keeps)
+        path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         path.chmod(entry.mode)
         self._names.add(entry.path)
         self._touched |= {path, path.parent}
