@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.lifeboat.postgresql.tests.harness import BUILD, Postgres
@@ -41,13 +42,15 @@ def main() -> int:
     try:
         benchmarks = chosen(arguments.only)
         with stage(BUILD, cache, arguments.scale * BYTES_PER_SCALE * _SPACE_FACTOR) as made:
-            findings = _run(arguments, benchmarks, made, cache)
+            findings: list[Finding] = []
+            for found in _run(arguments, benchmarks, made, cache):
+                findings += found
+                if not arguments.profile:
+                    (BUILD / "bench.json").write_text(as_json(findings))
+                    print("\n".join(line for finding in found for line in ["", *finding.table()]), flush=True)
     except (Unavailable, UnknownBenchmark, CommandFailed) as error:
         print(f"lifeboat: {error}", file=sys.stderr)
         return 1
-    if not arguments.profile:
-        (BUILD / "bench.json").write_text(as_json(findings))
-        print("\n".join(line for finding in findings for line in ["", *finding.table()]))
     return 0
 
 
@@ -65,7 +68,10 @@ def _parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(arguments: argparse.Namespace, benchmarks: list[Benchmark], made: Stage, cache: Path) -> list[Finding]:
+def _run(
+    arguments: argparse.Namespace, benchmarks: list[Benchmark], made: Stage, cache: Path
+) -> Iterator[list[Finding]]:
+    """Everything is set up, then one benchmark after another gives what it has found."""
     postgres = Postgres(arguments.pg, made.run_folder)
     yardstick = Yardstick(postgres, cache, arguments.scale)
     with yardstick.copy(made.disk, made.sockets, SETTINGS) as cluster:
@@ -89,7 +95,8 @@ def _run(arguments: argparse.Namespace, benchmarks: list[Benchmark], made: Stage
         bench = Workbench(
             made, cluster, yardstick.accounts, contenders, base_backup, runs, profiler.measure if profiler else None
         )
-        return [finding for benchmark in benchmarks for finding in benchmark.run(bench)]
+        for benchmark in benchmarks:
+            yield benchmark.run(bench)
 
 
 if __name__ == "__main__":

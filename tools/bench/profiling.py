@@ -21,6 +21,7 @@ from pathlib import Path
 from ansible_collections.lifeboat.postgresql.tests.harness import CHECKOUT, server_user
 from ansible_collections.lifeboat.postgresql.tests.harness.machine import CLEAN_ENVIRONMENT
 from components import Cache, pip_install
+from debian_packages import Unavailable
 
 from .measuring import Command, Usage, measure
 from .stage import Stage
@@ -65,8 +66,11 @@ class Profiler:
                 )
 
         usage = measure(command, server_user(), CLEAN_ENVIRONMENT, self._stage.log, observe)
-        for sampler in samplers.values():
-            sampler.wait()
+        for view, sampler in samplers.items():
+            if sampler.wait() or not self._output(view).exists():
+                raise Unavailable(
+                    f"py-spy could not look at {what}: it needs the right to trace processes, as root has"
+                )
         views = {view: parse(self._output(view).read_text().splitlines()) for view in _VIEWS}
         print(f"\n{what}: {usage.seconds:.2f} s, CPU {usage.cpu_seconds:.2f} s", *report(views), sep="\n", flush=True)
         return usage
