@@ -168,9 +168,8 @@ class Backup:
 
     def lines(self) -> Iterator[Any]:
         """The manifest: its header, then directories and files."""
-        folder, rest = f"stanzas/{self.stanza}/backups/{self.id}", b""
-        identity = f"stanza/{self.stanza}/backup/{self.id}/manifest"
-        for piece in self.repository.stream(f"{folder}/manifest", "metadata", identity):
+        name, rest = f"stanzas/{self.stanza}/backups/{self.id}/manifest", b""
+        for piece in self.repository.stream(name, "metadata", f"stanza/{self.stanza}/backup/{self.id}/manifest"):
             *lines, rest = (rest + piece).split(b"\n")
             yield from map(json.loads, lines)
 
@@ -225,7 +224,8 @@ class Backup:
         identity = f"stanza/{self.stanza}/wal/{self.header['incarnation']}/{file_name}"
         content = b"".join(self.repository.stream(name, "data", identity))
         naming = self.repository.keys[max(self.repository.keys)]["naming"]
-        if not name.endswith("-" + hmac.new(naming, content, hashlib.sha256).hexdigest()[:32]):
+        tag = AESGCM(hkdf(naming, b"lifeboat/1", "contents")).encrypt(bytes(12), b"", content)
+        if not name.endswith("-" + hmac.new(naming, tag, hashlib.sha256).hexdigest()[:32]):
             raise Refused(f"{name} is damaged or altered: its content does not match its name")
         return content
 

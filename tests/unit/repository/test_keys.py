@@ -65,8 +65,15 @@ def test_an_objects_key_depends_on_everything_that_it_is(keys: EpochKeys) -> Non
 def test_equal_content_has_an_equal_name_only_under_the_same_key(keys: EpochKeys) -> None:
     assert keys.content_digest(b"x") == keys.content_digest(b"x") != keys.content_digest(b"y")
     assert keys.content_digest(b"x") != new_epoch(3).content_digest(b"x")
+    assert len({keys.content_digest(bytes(length)) for length in range(40)}) == 40
     assert 0 <= keys.digest_seed < 1 << 64
     assert keys.digest_seed != new_epoch(3).digest_seed
+
+
+def test_the_digest_in_names_is_what_the_format_says() -> None:
+    """Calculated once, apart from this code, as docs/repository-format.md describes it."""
+    fixed = EpochKeys(1, bytes(32), bytes(32), bytes(range(32)))
+    assert fixed.content_digest(b"lifeboat" * 1000) == "e1a3ac4ca05c462fc9adca72c40b368e"
 
 
 def test_a_seal_is_for_one_document_in_one_place(keys: EpochKeys) -> None:
