@@ -47,6 +47,18 @@ options:
   socket_directory:
     description: The directory of the new cluster's Unix socket. Without it the one in its restored configuration.
     type: path
+  files:
+    description:
+      - Bring back only these files of the backup, into O(destination) under the same relative paths. No cluster is
+        made.
+      - Paths are relative to the data directory, such as V(postgresql.conf) or V(base/16384/2619). A directory means
+        all that is below it; C(*), C(?) and C([...]) stand for parts of one name, C(**) crosses directories.
+      - Tablespaces are below C(pg_tblspc), by their oid. Configuration outside the data directory has its path
+        relative to where C(postgresql.conf) is.
+      - O(destination) may hold other things. A file in it with the very same content stays; one with another content is
+        never overwritten.
+    type: list
+    elements: str
   delta:
     description:
       - Bring the cluster that is in O(destination) back in place, writing only what differs.
@@ -88,8 +100,10 @@ attributes:
     support: none
     description: There is nothing at the destination before.
   idempotent:
-    support: none
-    description: A second run finds the destination not empty and fails without touching it.
+    support: partial
+    description:
+      - With O(files) a second run changes nothing.
+      - Otherwise it finds the destination not empty and fails without touching it.
 """
 
 EXAMPLES = r"""
@@ -106,6 +120,16 @@ EXAMPLES = r"""
     key_file: /etc/lifeboat/main.key
     stanza: db1-main
     destination: /var/lib/postgresql/15/main
+
+- name: See what the configuration was a week ago
+  lifeboat.postgresql.pg_restore:
+    cluster: main
+    backup: 20261114T020000Z-full-3f9a1c
+    files:
+      - postgresql.conf
+      - conf.d
+      - pg_hba.conf
+    destination: /var/tmp/last-week
 """
 
 RETURN = r"""
@@ -119,11 +143,21 @@ destination:
   type: str
 running:
   description: Whether the cluster was started and has reached its target.
-  returned: success
+  returned: success, without O(files)
   type: bool
+restored_files:
+  description: The files that were written, or would be; relative to O(destination).
+  returned: success, with O(files)
+  type: list
+  elements: str
+unchanged_files:
+  description: The files that were there already with the same content.
+  returned: success, with O(files)
+  type: list
+  elements: str
 last_commit:
   description: When the last replayed transaction was committed, as the server logged it; empty when none was replayed.
-  returned: success
+  returned: success, without O(files)
   type: str
 phases:
   description: What was done and how many seconds it took.
@@ -139,27 +173,20 @@ phases:
       type: float
 missing_segments:
   description: WAL that is missing in the archive; only targets before it can be reached.
-  returned: success
+  returned: success, without O(files)
   type: list
   elements: str
 salvaged_wal:
   description: WAL of the old cluster that was never archived, and was archived now or set aside.
-  returned: success
+  returned: success, without O(files)
   type: list
   elements: str
 """
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, restoring, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, summary
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, restore_files
 
 
 def main() -> None:
@@ -170,6 +197,7 @@ def main() -> None:
             "destination": {"type": "path", "required": True},
             "owner": {"type": "str"},
             "backup": {"type": "str", "default": "latest"},
+            "files": {"type": "list", "elements": "str"},
             "target_time": {"type": "str"},
             "port": {"type": "int"},
             "socket_directory": {"type": "path"},
@@ -181,48 +209,22 @@ def main() -> None:
             "jobs": {"type": "int", "default": 2},
             "recovery_timeout": {"type": "float", "default": 3600},
         },
+        mutually_exclusive=[("files", name) for name in ("target_time", "port", "socket_directory")],
         supports_check_mode=True,
     )
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
-        request = restore.RestoreRequest(
-            repository=repository,
-            stanza=cluster.stanza,
-            data_directory=Path(params["destination"]),
-            agent=Path(params["agent_command"]),
-            backup=params["backup"],
-            target=restore.target(params["target_time"]),
-            bin_directory=cluster.bin_directory,
-            port=params["port"],
-            socket_directory=Path(params["socket_directory"]) if params["socket_directory"] else None,
-            tablespace_mapping=params["tablespace_mapping"],
-            delta=params["delta"],
-            start=params["start"],
-            max_rate=runner.bytes_per_second(params["max_rate"]),
-            low_priority=params["low_priority"],
-            jobs=params["jobs"],
-            recovery_timeout=params["recovery_timeout"],
-        )
-
-        def task(sink: ProgressSink) -> dict[str, Any]:
-            result = restore.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
-            return {
-                "changed": True,
-                "backup": summary.backup(result.backup),
-                "destination": params["destination"],
-                "running": result.started,
-                "last_commit": result.last_commit or "",
-                "phases": [asdict(phase) for phase in result.phases],
-                "missing_segments": result.gaps,
-                "salvaged_wal": result.salvaged_wal,
-            }
-
+        if params["files"]:
+            packages, task = restore_files.THIRD_PARTY, restoring.files_task(module, cluster, repository)
+        else:
+            packages, task = restore.THIRD_PARTY, restoring.cluster_task(module, cluster, repository)
+        destination = restoring.destination(params)
         runner.run(
             module,
             repository,
-            restore.THIRD_PARTY,
-            lambda: owner_of_new(request.data_directory, params["owner"], cluster.data_directory),
+            packages,
+            lambda: owner_of_new(destination, params["owner"], cluster.data_directory),
             task,
         )
 

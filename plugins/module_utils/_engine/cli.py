@@ -71,8 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser(
         "restore", parents=[common], help="restore a backup or a point in time", allow_abbrev=False
     )
-    restore.add_argument("--destination", type=Path, required=True, help="the data directory to be made")
+    restore.add_argument(
+        "--destination", type=Path, required=True, help="the data directory to be made, or where files go"
+    )
     restore.add_argument("--owner", help="who shall own it, when this runs as root")
+    restore.add_argument(
+        "--file", action="append", metavar="PATH", help="only this file, directory or pattern; may be given again"
+    )
     restore.add_argument("--delta", action="store_true", help="bring back the cluster that is there, in place")
     restore.add_argument("--port", type=int, help="the restored server's port")
     restore.add_argument("--socket-directory", type=Path, help="the directory of the restored server's socket")

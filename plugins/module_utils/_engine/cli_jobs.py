@@ -16,7 +16,7 @@ from typing import Any
 
 from .as_owner import owner_for, owner_of_new, run_job
 from .clock import SystemClock
-from .jobs import backup, info, restore, summary, verify, verify_restore
+from .jobs import backup, info, restore, restore_files, summary, verify, verify_restore
 from .ports import ProgressSink
 from .process import Runner
 from .report.terminal import TerminalSink
@@ -93,7 +93,42 @@ def _restore_request(
     )
 
 
+def _restore_files(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    request = restore_files.FilesRequest(
+        repository,
+        cluster.stanza,
+        arguments.destination.absolute(),
+        arguments.file,
+        arguments.backup,
+        arguments.jobs,
+        _rate(arguments),
+        arguments.low_priority,
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = restore_files.run(request, SystemClock(), sink)
+        return {
+            "changed": result.changed,
+            "backup": summary.backup(result.backup),
+            "restored_files": result.restored,
+            "unchanged_files": result.unchanged,
+        }
+
+    owner = owner_of_new(request.destination, arguments.owner, cluster.data_directory)
+    result = run_job(owner, repository, restore_files.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    if arguments.json:
+        _print(json.dumps(result))
+        return 0
+    for path in result["restored_files"]:
+        _print(str(request.destination / path))
+    there = f", {len(result['unchanged_files'])} were there already" if result["unchanged_files"] else ""
+    _print(f"{len(result['restored_files'])} files of {result['backup']['id']} restored{there}")
+    return 0
+
+
 def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    if arguments.file:
+        return _restore_files(arguments, cluster, repository)
     request = replace(
         _restore_request(arguments, cluster, repository, arguments.destination.absolute()),
         port=arguments.port,

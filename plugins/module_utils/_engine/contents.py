@@ -10,7 +10,7 @@ installs the on-host command reaches all of it here.
 from __future__ import annotations
 
 from . import agent_bundle, cli
-from .jobs import archive, backup, configure_archiving, create_repository, fetch, info, restore, verify
+from .jobs import archive, backup, configure_archiving, create_repository, fetch, info, restore, restore_files, verify
 from .report import job_file, tee
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "info",
     "job_file",
     "restore",
+    "restore_files",
     "tee",
     "verify",
 ]

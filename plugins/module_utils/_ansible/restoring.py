@@ -1,0 +1,93 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From `pg_restore`'s options to the engine's requests, and from their results to the module's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.clock import SystemClock
+from .._engine.jobs import restore, restore_files, summary
+from .._engine.ports import ProgressSink
+from .._engine.process import Runner
+from .._engine.specs import ClusterSpec, RepositorySpec
+from . import runner
+
+Task = Callable[[ProgressSink], dict[str, Any]]
+
+
+def destination(params: dict[str, Any]) -> Path:
+    """Where the restore goes."""
+    return Path(params["destination"])
+
+
+def cluster_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
+    """Restore a whole cluster."""
+    params = module.params
+    request = restore.RestoreRequest(
+        repository=repository,
+        stanza=cluster.stanza,
+        data_directory=destination(params),
+        agent=Path(params["agent_command"]),
+        backup=params["backup"],
+        target=restore.target(params["target_time"]),
+        bin_directory=cluster.bin_directory,
+        port=params["port"],
+        socket_directory=Path(params["socket_directory"]) if params["socket_directory"] else None,
+        tablespace_mapping=params["tablespace_mapping"],
+        delta=params["delta"],
+        start=params["start"],
+        max_rate=runner.bytes_per_second(params["max_rate"]),
+        low_priority=params["low_priority"],
+        jobs=params["jobs"],
+        recovery_timeout=params["recovery_timeout"],
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = restore.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+        return {
+            "changed": True,
+            "backup": summary.backup(result.backup),
+            "destination": params["destination"],
+            "running": result.started,
+            "last_commit": result.last_commit or "",
+            "phases": [asdict(phase) for phase in result.phases],
+            "missing_segments": result.gaps,
+            "salvaged_wal": result.salvaged_wal,
+        }
+
+    return task
+
+
+def files_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
+    """Restore single files."""
+    params = module.params
+    request = restore_files.FilesRequest(
+        repository=repository,
+        stanza=cluster.stanza,
+        destination=destination(params),
+        patterns=params["files"],
+        backup=params["backup"],
+        jobs=params["jobs"],
+        max_rate=runner.bytes_per_second(params["max_rate"]),
+        low_priority=params["low_priority"],
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = restore_files.run(request, SystemClock(), sink, check_mode=module.check_mode)
+        return {
+            "changed": result.changed,
+            "backup": summary.backup(result.backup),
+            "destination": params["destination"],
+            "restored_files": result.restored,
+            "unchanged_files": result.unchanged,
+            "phases": [asdict(phase) for phase in result.phases],
+        }
+
+    return task
