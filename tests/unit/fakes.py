@@ -83,7 +83,7 @@ class MemoryStore:
             if name.startswith(prefix):
                 yield ObjectInfo(name, len(self.objects[name]))
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, durably: bool = False) -> None:
         self.objects.pop(name, None)
 
 

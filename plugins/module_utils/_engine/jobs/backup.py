@@ -181,12 +181,7 @@ class _Backup:
         self._wait_for_wal(stop)
         header = self._header(copied, claim.generation, control, stop, stop_time, packs.stored_bytes)
         self._sink.emit(PhaseStarted("publishing", self._id))
-        claim.require_parent()
-        # From here on the manifest may be visible, even if the store says that writing it has failed (I1).
-        claim.publishing()
-        packs.keep()
-        self._stanza.publish(header, spool.lines())
-        claim.published()
+        claim.publish(header, spool.lines(), copied.findings.needed_packs, packs.keep)
         return header, copied.findings
 
     def _copy(self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool) -> _Copied:

@@ -1,26 +1,34 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One backup's claim on its stanza: its intent, and what earlier backups that died have left."""
+"""One backup's claim on its stanza: its intent, what it goes on from, and the moment it becomes visible.
+
+While its intent is there, nobody removes anything of the backup's generation. Everything that a
+backup takes over from others was under somebody's protection when its own intent had been written:
+a parent that is visible, a dead attempt whose intent is there. So protection passes on without a
+gap. Whoever takes a backup for dead removes its intent first; a backup that finds its own gone, just
+before or just after its manifest appeared, is none (docs/decisions/0004-garbage-collection-without-locks.md).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..clock import Clock, utc_text
 from ..errors import IntegrityError, InterruptedJobError, LifeboatError
-from ..repository import layout, manifest
+from ..repository import layout, manifest, pack_lists
 from ..repository.intents import REFRESH_SECONDS, Holder, Intent, Intents
-from ..repository.manifest import FileEntry
+from ..repository.manifest import FileEntry, Header
 from ..repository.stanza import Incarnation, Stanza
 from ..sources.previous import Resumed
+from .backup_leftovers import Leftovers, resumable
 from .backup_policy import Decision
 
 
 class Claim:
-    """Held while a backup runs. Use it as a context manager; say `published` when there is a manifest.
+    """Held while a backup runs. Use it as a context manager, and `publish` at the end.
 
     A backup whose publication failed may be visible or not: it is left for the next one to find out.
     """
@@ -32,8 +40,9 @@ class Claim:
         self._clock = clock
         self._intents = Intents(stanza)
         self._dead = [intent for intent in self._intents.all() if not intent.is_alive(clock.now())]
-        self._resumed = self._resumable(life, decision)
         parent = decision.parent
+        parent_id = parent.backup_id if parent else None
+        self._resumed = resumable(stanza, self._dead, (life.incarnation, decision.backup_type, parent_id))
         if parent is not None:
             self.generation = parent.generation
         else:
@@ -44,11 +53,12 @@ class Claim:
             backup_type=decision.backup_type,
             incarnation=life.incarnation,
             generation=self.generation,
-            parent=parent.backup_id if parent else None,
+            parent=parent_id,
             pack_prefix=pack_prefix,
             started=now,
             refreshed=now,
             holder=Holder.here(),
+            resumes=tuple(intent.backup_id for intent in self._resumed),
         )
         self._done = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -56,21 +66,15 @@ class Claim:
         self._parts = 0
         self._lock = threading.Lock()
 
-    def _resumable(self, life: Incarnation, decision: Decision) -> list[Intent]:
-        """Dead backups of the very kind that is to be made now, all of the newest one's generation."""
-        parent = decision.parent.backup_id if decision.parent else None
-        same = [
-            intent
-            for intent in self._dead
-            if (intent.incarnation, intent.backup_type, intent.parent)
-            == (life.incarnation, decision.backup_type, parent)
-            and not self._stanza.exists(intent.backup_id)
-        ]
-        return [intent for intent in same if intent.generation == same[-1].generation]
-
     def resumed(self) -> Resumed:
-        """What earlier attempts have finished reading."""
-        return Resumed(self._finished_files())
+        """What earlier attempts have finished reading, as far as its packs are there."""
+        present = self._stanza.packs_there(self.generation) if self._resumed else set()
+
+        def is_there(entry: FileEntry) -> bool:
+            needed = entry.needed_packs()
+            return needed is not None and needed <= present
+
+        return Resumed((started, entry) for started, entry in self._finished_files() if is_there(entry))
 
     def _finished_files(self) -> Iterator[tuple[str, FileEntry]]:
         for intent in self._resumed:
@@ -86,30 +90,75 @@ class Claim:
             part = f"{self._parts:06d}"
         self._intents.journal(self._intent, part, lines)
 
-    def require_parent(self) -> None:
-        """The backup this one builds on must still be there when it is published (I2)."""
+    def publish(
+        self, header: Header, lines: Iterable[bytes], needed: set[str] | None, about_to: Callable[[], None]
+    ) -> None:
+        """Write the manifest, unless something that it needs has gone (I1, I2).
+
+        `needed` are the packs it names, None when that is not known; `about_to` is told just before it may appear.
+        """
+        if needed is not None:
+            pack_lists.write(self._stanza, header.backup_id, needed)
+
+        def ready() -> None:
+            self._require_ready(needed)
+            # From here on the manifest may be visible, even if the store says that writing it has failed.
+            self._publishing = True
+            about_to()
+
+        self._stanza.publish(header, lines, ready)
+        if not self._intents.exists(header.backup_id):
+            self._stanza.unpublish(header.backup_id)
+            raise self._taken_for_dead()
+        self._published = True
+
+    def _require_ready(self, needed: set[str] | None) -> None:
+        if not self._intents.exists(self._intent.backup_id):
+            raise self._taken_for_dead()
+        self._require_parent(f"publishing the backup {self._intent.backup_id}")
+        missing = (needed or set()) - self._stanza.packs_there(self.generation)
+        if missing:
+            raise IntegrityError(
+                f"publishing the backup {self._intent.backup_id}",
+                f"{len(missing)} packs that it needs are not in the repository, the first is {min(missing)}.",
+                "Find out what removes objects there, then make a full backup.",
+                code="packs_vanished",
+                packs=sorted(missing)[:100],
+            )
+
+    def _require_parent(self, attempted: str) -> None:
+        """The backup this one builds on must still be there."""
         parent = self._intent.parent
         if parent is not None and not self._stanza.exists(parent):
             raise IntegrityError(
-                f"publishing the backup {self._intent.backup_id}",
+                attempted,
                 f"its parent {parent} was removed meanwhile.",
-                "Make the backup again; it will be a full one.",
+                "Make the backup again; it will build on another one, or be a full one.",
                 code="parent_vanished",
             )
 
-    def publishing(self) -> None:
-        """The manifest is about to be written: packs that it names must not be removed any more."""
-        self._publishing = True
-
-    def published(self) -> None:
-        """The manifest is there: what was intended has happened."""
-        self._published = True
+    def _taken_for_dead(self) -> IntegrityError:
+        return IntegrityError(
+            f"publishing the backup {self._intent.backup_id}",
+            "another process took it for dead, because it had given no sign of life for long, and cleaned up after it.",
+            "Make the backup again. Find out what stopped this machine, or its connection to the repository.",
+            code="backup_taken_for_dead",
+        )
 
     def __enter__(self) -> Claim:
         self._intents.claim(self._intent, self._clock)
-        for intent in self._dead:
-            if intent not in self._resumed:
-                self._discard(intent)
+        try:
+            # Only now is what is taken over protected by an intent of ours: it must still be there.
+            self._require_parent(f"starting the backup {self._intent.backup_id}")
+            self._resumed = [intent for intent in self._resumed if self._intents.exists(intent.backup_id)]
+            leftovers = Leftovers(self._stanza, self._dead)
+            for intent in self._dead:
+                if intent not in self._resumed:
+                    leftovers.discard(intent)
+        except BaseException:
+            with contextlib.suppress(LifeboatError):
+                self._intents.remove(self._intent.backup_id)
+            raise
         self._heart.start()
         return self
 
@@ -118,19 +167,13 @@ class Claim:
         self._heart.join()
         if self._published:
             for intent in self._resumed:
-                self._intents.remove(intent)
+                self._intents.remove(intent.backup_id)
         elif self._publishing or resumable_after(kind):
             return  # the next backup finds the intent and goes on
         with contextlib.suppress(LifeboatError):  # whatever ended the backup is what must be told
-            self._intents.remove(self._intent)
-
-    def _discard(self, intent: Intent) -> None:
-        """Remove what a dead backup has written and nothing names."""
-        if not self._stanza.exists(intent.backup_id):
-            folder = layout.packs_folder(self._stanza.name, intent.generation)
-            for info in list(self._stanza.repository.store.list(folder + intent.pack_prefix)):
-                self._stanza.repository.store.delete(info.name)
-        self._intents.remove(intent)
+            if not self._published:
+                self._stanza.repository.store.delete(layout.pack_list(self._stanza.name, self._intent.backup_id))
+            self._intents.remove(self._intent.backup_id)
 
     def _beat(self) -> None:
         while not self._done.wait(REFRESH_SECONDS):

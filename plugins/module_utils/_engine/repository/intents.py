@@ -4,17 +4,22 @@
 """Intents: what a running backup is about to do, written before it does anything.
 
 An intent names the generation and the prefix of the packs a backup writes, and the backup that it
-builds on. Whoever collects garbage spares all of that. When its backup has died, the next one
-finds the intent, and either goes on where it ended or removes what it left.
+builds on. Whoever collects garbage spares the whole generation while the intent is there. When its
+backup has died, the next one finds the intent, and either goes on where it ended or removes it.
+
+An intent is written once and never again; that its backup still runs is said in an object beside
+it. So an intent that was removed stays removed, and a backup that finds its own gone knows that it
+was taken for dead: it must not publish.
 
 Intents also keep two backups of one stanza from running at the same time. That is a courtesy, not
-what safety rests on: packs have random names, manifests appear last, and a backup looks for its
-parent once more before it publishes.
+what safety rests on: see docs/decisions/0004-garbage-collection-without-locks.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +27,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..clock import Clock, parse_utc, utc_text
-from ..errors import PreconditionError
+from ..errors import IntegrityError, PreconditionError
 from . import layout
 from .records import record
 from .stanza import Stanza
@@ -30,6 +35,9 @@ from .stanza import Stanza
 # A backup refreshes its intent this often; after that long without, a holder elsewhere counts as dead.
 REFRESH_SECONDS = 60.0
 _DEAD_AFTER = timedelta(minutes=15)
+# Backups that begin at the same moment step back and try again, so often and each after a pause of its own.
+_TIES = 8
+_LONGEST_PAUSE = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,20 @@ class Holder:
     namespace: str
     pid: int
     process_started: str
+    machine: str = ""
 
     @classmethod
     def here(cls) -> Holder:
         """This process."""
         pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), _namespace(), pid, _process_started(pid))
+        return cls(socket.gethostname(), _boot(), _namespace(), pid, _process_started(pid), _machine())
 
     def is_dead(self) -> bool | None:
         """Whether the process has ended; None when that cannot be seen from here."""
         if self.host != socket.gethostname():
             return None
-        if self.boot != _boot():
-            return True
+        if self.boot != _boot():  # restarted since, unless it is another machine that has the same name
+            return True if self.machine and self.machine == _machine() else None
         if self.namespace != _namespace():
             return None
         return _process_started(self.pid) != self.process_started
@@ -72,6 +81,7 @@ class Intent:
     started: str
     refreshed: str
     holder: Holder
+    resumes: tuple[str, ...] = ()  # dead backups whose packs it takes over
 
     def is_alive(self, now: datetime) -> bool:
         """Whether its backup is still running, as far as can be told; when in doubt it is."""
@@ -89,40 +99,69 @@ class Intents:
         self._repository = stanza.repository
 
     def all(self) -> list[Intent]:
-        """Every intent, oldest first."""
+        """Every intent, oldest first. One that is removed meanwhile is left out."""
+        names = {info.name for info in self._repository.store.list(layout.intents_folder(self._stanza.name))}
         found = []
-        for info in self._repository.store.list(layout.intents_folder(self._stanza.name)):
-            if not info.name.endswith("/intent"):
-                continue
-            document = self._repository.get_document(info.name, self._identity(info.name.split("/")[-2]))
-            found.append(record(Intent, {**document, "holder": record(Holder, document["holder"])}))
+        for name in names:
+            if name.endswith("/intent"):
+                with _unless_gone():
+                    found.append(self._read(name, names))
         return sorted(found, key=lambda intent: intent.started)
 
+    def _read(self, name: str, names: set[str]) -> Intent:
+        document = self._repository.get_document(name, self._identity(name.split("/")[-2]))
+        values = {
+            **document,
+            "holder": record(Holder, document["holder"]),
+            "resumes": tuple(document.get("resumes", ())),
+        }
+        intent = record(Intent, values)
+        alive = layout.intent_alive(self._stanza.name, intent.backup_id)
+        if alive in names:
+            with _unless_gone():
+                seen = self._repository.get_document(alive, f"{self._identity(intent.backup_id)}/alive")
+                intent = replace(intent, refreshed=max(intent.refreshed, seen["refreshed"]))
+        return intent
+
     def write(self, intent: Intent) -> None:
-        """Write or refresh one."""
+        """Write one, for the first and only time."""
         name = layout.intent(self._stanza.name, intent.backup_id)
         self._repository.put_document(name, self._identity(intent.backup_id), asdict(intent))
 
+    def exists(self, backup_id: str) -> bool:
+        """Whether nobody has taken this backup for dead, or finished."""
+        return self._repository.store.size(layout.intent(self._stanza.name, backup_id)) is not None
+
     def refresh(self, intent: Intent, clock: Clock) -> None:
         """Say that its backup still runs."""
-        self.write(replace(intent, refreshed=utc_text(clock.now())))
+        name = layout.intent_alive(self._stanza.name, intent.backup_id)
+        document = {"refreshed": utc_text(clock.now())}
+        self._repository.put_document(name, f"{self._identity(intent.backup_id)}/alive", document)
 
-    def remove(self, intent: Intent) -> None:
-        """Forget it and its journal."""
-        folder = layout.intent_folder(self._stanza.name, intent.backup_id)
-        for info in list(self._repository.store.list(f"{folder}journal/")):
-            self._repository.store.delete(info.name)
-        self._repository.store.delete(layout.intent(self._stanza.name, intent.backup_id))
+    def remove(self, backup_id: str) -> None:
+        """Forget one and all that lies beside it, itself first: from then on its backup cannot be published."""
+        store = self._repository.store
+        store.delete(layout.intent(self._stanza.name, backup_id), durably=True)
+        for info in list(store.list(layout.intent_folder(self._stanza.name, backup_id))):
+            store.delete(info.name)
 
     def claim(self, intent: Intent, clock: Clock) -> None:
-        """Write it, unless another backup runs. Of two that begin at once, none sees itself alone: both step back."""
-        self._refuse_if_running(clock)
-        self.write(intent)
-        try:
-            self._refuse_if_running(clock, besides=intent)
-        except PreconditionError:
-            self.remove(intent)
-            raise
+        """Write it, unless another backup runs.
+
+        Of several that begin at once none sees itself alone: each steps back and tries again after a pause of its
+        own, until one was alone.
+        """
+        for attempt in range(1, _TIES + 1):
+            self._refuse_if_running(clock)
+            self.write(intent)
+            try:
+                self._refuse_if_running(clock, besides=intent)
+                return
+            except PreconditionError:
+                self.remove(intent.backup_id)
+                if attempt == _TIES:
+                    raise
+            clock.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.1 * 2**attempt)))
 
     def _refuse_if_running(self, clock: Clock, besides: Intent | None = None) -> None:
         for other in self.all():
@@ -160,9 +199,27 @@ class Intents:
         return layout.identity("stanza", self._stanza.name, "intent", backup_id)
 
 
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Whoever removes an intent may be faster than who reads what a list named."""
+    try:
+        yield
+    except IntegrityError as error:
+        if error.code != "object_missing":
+            raise
+
+
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _machine() -> str:
+    """The machine's own id, which it keeps when it is restarted; empty where there is none, as in most containers."""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
     except OSError:
         return ""
 

@@ -51,6 +51,11 @@ def manifest(stanza: str, backup_id: str) -> str:
     return f"{backups_folder(stanza)}{checked_name('backup', backup_id)}/manifest"
 
 
+def pack_list(stanza: str, backup_id: str) -> str:
+    """The list of packs that a backup needs."""
+    return f"{backups_folder(stanza)}{checked_name('backup', backup_id)}/pack-list"
+
+
 def intents_folder(stanza: str) -> str:
     """One folder per backup that runs or has died."""
     return f"{stanza_folder(stanza)}intents/"
@@ -66,9 +71,19 @@ def intent(stanza: str, backup_id: str) -> str:
     return f"{intent_folder(stanza, backup_id)}intent"
 
 
+def intent_alive(stanza: str, backup_id: str) -> str:
+    """When a running backup was last seen."""
+    return f"{intent_folder(stanza, backup_id)}alive"
+
+
+def generations_folder(stanza: str) -> str:
+    """One folder per generation."""
+    return f"{stanza_folder(stanza)}generations/"
+
+
 def packs_folder(stanza: str, generation: str) -> str:
     """All packs of a generation."""
-    return f"{stanza_folder(stanza)}generations/{checked_name('generation', generation)}/packs/"
+    return f"{generations_folder(stanza)}{checked_name('generation', generation)}/packs/"
 
 
 def pack(stanza: str, generation: str, pack_id: str) -> str:

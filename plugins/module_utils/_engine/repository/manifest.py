@@ -36,7 +36,8 @@ class FileEntry:
     """A regular file of the cluster. `area` is `data` or, for configuration kept elsewhere, `config`.
 
     A large relation file has a block map, and its pages are where that says. Every other file has
-    its chunks here, and the digest of its content.
+    its chunks here, and the digest of its content. `map_packs` are the packs that the block map
+    names, so that nobody has to read it to know what a backup needs; None when that is not known.
     """
 
     path: str
@@ -47,11 +48,18 @@ class FileEntry:
     digest: str = ""
     chunks: tuple[Chunk, ...] = ()
     block_map: tuple[PlacedFrame, ...] = ()
+    map_packs: tuple[str, ...] | None = None
 
     def packs(self) -> list[str]:
         """The packs that are named here, in order of their first use."""
         placed = [chunk.placed for chunk in self.chunks] + list(self.block_map)
         return list(dict.fromkeys(place.pack for place in placed))
+
+    def needed_packs(self) -> set[str] | None:
+        """All packs without which the file cannot be read; None when only the block map knows."""
+        if self.block_map and self.map_packs is None:
+            return None
+        return {*self.packs(), *(self.map_packs or ())}
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,8 @@ def render_entry(entry: Entry) -> bytes:
     line: dict[str, Any] = {"f": entry.path, "s": entry.size, "m": entry.mtime_ns, "o": entry.mode, "p": packs}
     if entry.area != "data":
         line["a"] = entry.area
+    if entry.map_packs is not None:
+        line["q"] = entry.map_packs
     if entry.block_map:
         line["b"] = [place(placed) for placed in entry.block_map]
     else:
@@ -159,6 +169,7 @@ def parse_entry(line: bytes) -> Entry:
         digest=data.get("x", ""),
         chunks=tuple(Chunk(placed(*chunk[:4]), *chunk[4:]) for chunk in data.get("c", ())),
         block_map=tuple(placed(*place) for place in data.get("b", ())),
+        map_packs=tuple(data["q"]) if "q" in data else None,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from ..clock import Clock, utc_text
@@ -143,8 +143,13 @@ class Stanza:
             if number > 0:  # the first is the header
                 yield manifest.parse_entry(line)
 
-    def publish(self, header: manifest.Header, lines: Iterable[bytes]) -> None:
-        """Write a backup's manifest: the moment it becomes visible (I1)."""
+    def publish(
+        self, header: manifest.Header, lines: Iterable[bytes], ready: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write a backup's manifest: the moment it becomes visible (I1).
+
+        `ready` is called just before that, and may refuse by raising an error.
+        """
         name = layout.manifest(self.name, header.backup_id)
         with self.repository.store.writer(name) as writer:
             stream = self.repository.stream_writer(writer, "metadata", self._manifest_identity(header.backup_id))
@@ -153,7 +158,17 @@ class Stanza:
             for line in lines:
                 stream.write(line)
             stream.finish()
+            ready()
             writer.commit()
+
+    def unpublish(self, backup_id: str) -> None:
+        """Remove a backup's manifest, first and for good: what it named is garbage from now on."""
+        self.repository.store.delete(layout.manifest(self.name, backup_id), durably=True)
+
+    def packs_there(self, generation: str, prefix: str = "") -> set[str]:
+        """The ids of a generation's packs that exist."""
+        folder = layout.packs_folder(self.name, generation)
+        return {info.name[len(folder) :] for info in self.repository.store.list(folder + prefix)}
 
     def pack_name(self, generation: str, pack_id: str) -> str:
         """Where a pack of this stanza lies."""

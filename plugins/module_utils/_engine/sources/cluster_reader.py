@@ -74,15 +74,20 @@ class Findings:
         self._spool = spool
         self._sink = sink
         self.files = 0
+        self.needed_packs: set[str] | None = set()  # None: not known, an older backup did not say
         self.damaged: list[str] = []
         self.missed: list[str] = []
 
     def finished(self, number: int, entry: FileEntry) -> bytes:
         """A file's entry is complete; its frames become durable when the worker finishes its packs."""
-        line = render_entry(entry)
+        line, needed = render_entry(entry), entry.needed_packs()
         self._spool.add(number, line)
         with self._lock:
             self.files += 1
+            if needed is None:
+                self.needed_packs = None
+            elif self.needed_packs is not None:
+                self.needed_packs |= needed
         return line
 
     def damage(self, path: str, blocks: list[int]) -> None:
@@ -249,7 +254,7 @@ class Worker:
                 self._maps.append(text[start : start + FRAME_RAW_BYTES])
                 for start in range(0, len(text), FRAME_RAW_BYTES)
             )
-        self.finished(source, replace(entry, block_map=placed))
+        self.finished(source, replace(entry, block_map=placed, map_packs=tuple(sorted(block_map.packs()))))
 
     def _settled(
         self, source: SourceFile, handle: int, piece: bytes, offset: int, first_block: int

@@ -67,8 +67,8 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose name starts with the string `prefix`, sorted by name."""
 
-    def delete(self, name: str) -> None:
-        """Remove an object; a missing one is no error."""
+    def delete(self, name: str, *, durably: bool = False) -> None:
+        """Remove an object; a missing one is no error. `durably`: when this returns it does not come back."""
 
 
 def missing(name: str, url: str) -> IntegrityError:

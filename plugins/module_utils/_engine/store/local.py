@@ -22,6 +22,7 @@ from .base import ObjectInfo, checked_object_name, missing, truncated
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
+_ATTEMPTS = 5
 
 
 def _storage_error(attempted: str, exc: OSError) -> LifeboatError:
@@ -55,13 +56,23 @@ class LocalWriter:
         self._final = final
         self._name = name
         self._done = False
+        self._temporary = durable.temporary_beside(final)
         try:
-            durable.make_directories(final.parent, _DIRECTORY_MODE)
-            self._temporary = durable.temporary_beside(final)
-            handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
-            self._stream = os.fdopen(handle, "wb", buffering=0)
+            self._stream = os.fdopen(self._created(), "wb", buffering=0)
         except OSError as exc:
             raise _storage_error(f"creating {name} in the repository", exc) from exc
+
+    def _created(self) -> int:
+        """Open the temporary file. Whoever deletes beside us may just have found its directory empty and removed it."""
+        attempts = 0
+        while True:
+            try:
+                durable.make_directories(self._final.parent, _DIRECTORY_MODE)
+                return os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
+            except FileNotFoundError:
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -217,15 +228,23 @@ class LocalStore:
             if size is not None:  # removed since the listing
                 yield ObjectInfo(f"{base}{name}", size)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, durably: bool = False) -> None:
         """Remove an object and the directories it leaves empty."""
         path = self._path(name)
         try:
             path.unlink(missing_ok=True)
+            remaining = self._without_empty(path.parent)
+            if durably:
+                durable.fsync_directory(remaining)
         except OSError as exc:
             raise _storage_error(f"deleting {name} in {self.url}", exc) from exc
+
+    def _without_empty(self, directory: Path) -> Path:
+        """Remove empty directories from this one upwards; the first that stays."""
         with contextlib.suppress(OSError):  # not empty: others still live there
-            parent = path.parent
-            while parent != self.root:
-                parent.rmdir()
-                parent = parent.parent
+            while directory != self.root:
+                directory.rmdir()
+                directory = directory.parent
+        while not directory.exists():  # somebody else was faster
+            directory = directory.parent
+        return directory

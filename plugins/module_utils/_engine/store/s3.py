@@ -128,8 +128,8 @@ class S3Store:
 
         return self._calls.run(f"creating {name} in {self.url}", put), attempts
 
-    def delete(self, name: str) -> None:
-        """Remove an object."""
+    def delete(self, name: str, *, durably: bool = False) -> None:
+        """Remove an object. What the server has acknowledged is durable."""
         names = self._names(name)
 
         def delete(client: Any, _call: Call) -> None:
