@@ -7,7 +7,7 @@ While its intent is there, nobody removes anything of the backup's generation. E
 backup takes over from others was under somebody's protection when its own intent had been written:
 a parent that is visible, a dead attempt whose intent is there. So protection passes on without a
 gap. Whoever takes a backup for dead removes its intent first; a backup that finds its own gone, just
-before or just after its manifest appeared, is none (docs/decisions/0004-garbage-collection-without-locks.md).
+before or just after its manifest appeared, is none (docs/decisions, "Garbage collection without locks").
 """
 
 from __future__ import annotations

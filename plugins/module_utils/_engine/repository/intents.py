@@ -12,7 +12,7 @@ it. So an intent that was removed stays removed, and a backup that finds its own
 was taken for dead: it must not publish.
 
 Intents also keep two backups of one stanza from running at the same time. That is a courtesy, not
-what safety rests on: see docs/decisions/0004-garbage-collection-without-locks.md.
+what safety rests on: see docs/decisions, "Garbage collection without locks".
 """
 
 from __future__ import annotations
