@@ -72,6 +72,14 @@ options:
     description: Where the scratch server's directory is made; it must have room for the whole cluster.
     type: path
     default: /var/tmp
+  preload_libraries:
+    description:
+      - Libraries that the scratch server loads at its start. By default it loads none of the original's.
+      - Needed are those that replay WAL of their own kind, or without which the objects that are looked at cannot be
+        used, such as V(timescaledb).
+    type: list
+    elements: str
+    default: []
   owner:
     description:
       - The user the scratch server runs as, when the module runs as root.
@@ -153,6 +161,13 @@ rpo_seconds:
     backup's end.
   returned: with O(level=restore)
   type: float
+isolation:
+  description:
+    - How the scratch server was kept from every file but its own.
+    - V(mount namespace) or V(user namespace) when all other files were read-only for it; otherwise V(none) with the
+      reason.
+  returned: with O(level=restore)
+  type: str
 last_commit:
   description: When the newest restored transaction was committed, in UTC; empty when none came after the backup.
   returned: with O(level=restore)
@@ -205,6 +220,7 @@ def main() -> None:
             "rto_target": {"type": "float"},
             "rpo_target": {"type": "float"},
             "scratch_directory": {"type": "path", "default": "/var/tmp"},
+            "preload_libraries": {"type": "list", "elements": "str", "default": []},
             "owner": {"type": "str"},
             "jobs": {"type": "int", "default": 2},
             "recovery_timeout": {"type": "float", "default": 3600},
@@ -226,9 +242,11 @@ def main() -> None:
                 bin_directory=cluster.bin_directory,
                 jobs=params["jobs"],
                 recovery_timeout=params["recovery_timeout"],
+                original=cluster.data_directory,
             ),
             scratch_parent=scratch,
             superuser=cluster.connection.user,
+            preload_libraries=params["preload_libraries"],
             assertions=[proof.assertion(given) for given in params["assertions"]],
         )
         runner.run(
@@ -237,6 +255,7 @@ def main() -> None:
             verify_restore.THIRD_PARTY,
             lambda: owner_of_new(scratch, params["owner"], cluster.data_directory),
             proof.task(request, params, check_mode=module.check_mode),
+            may_mount=True,
         )
 
 

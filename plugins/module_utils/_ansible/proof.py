@@ -49,6 +49,7 @@ def _result(params: dict[str, Any], found: verify.VerifyResult) -> dict[str, Any
     if found.level == "restore":
         result["phases"] = [asdict(phase) for phase in found.phases]
         result["rto_seconds"], result["rpo_seconds"] = found.rto_seconds, found.rpo_seconds
+        result["isolation"] = found.isolation
         result["last_commit"] = utc_text(found.last_commit) if found.last_commit else ""
     if bad:
         result["error_code"] = "verification_failed"

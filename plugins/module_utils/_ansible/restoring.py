@@ -47,6 +47,7 @@ def cluster_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposi
         low_priority=params["low_priority"],
         jobs=params["jobs"],
         recovery_timeout=params["recovery_timeout"],
+        original=cluster.data_directory,
     )
 
     def task(sink: ProgressSink) -> dict[str, Any]:

@@ -101,13 +101,15 @@ def run(
     packages: Iterable[str],
     owner: Callable[[], Owner],
     task: Callable[[ProgressSink], dict[str, Any]],
+    *,
+    may_mount: bool = False,
 ) -> None:
     """Run the task as the owner, let others follow it in the job file, and end the module with its result."""
     ensure_packages(module, repository, packages)
     warnings = _Warnings()
     job = open_job(module.params["job_id"] or f"{module._name}-{secrets.token_hex(6)}", module._name)
     try:
-        result = run_job(owner(), repository, packages, task, Tee(job, warnings))
+        result = run_job(owner(), repository, packages, task, Tee(job, warnings), may_mount=may_mount)
     except LifeboatError as error:
         job.emit(Finished(ok=False, message=error.message))
         raise

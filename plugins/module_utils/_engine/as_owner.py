@@ -88,8 +88,14 @@ def _make_for(directory: Path, owner: Owner) -> list[Path]:
 
 
 def run_job(
-    owner: Owner, repository: RepositorySpec, packages: Iterable[str], task: Task, sink: ProgressSink
+    owner: Owner,
+    repository: RepositorySpec,
+    packages: Iterable[str],
+    task: Task,
+    sink: ProgressSink,
+    *,
+    may_mount: bool = False,
 ) -> dict[str, Any]:
     """Import what the job and its repository need, then run it as `owner`."""
     prepare(repository, packages)
-    return run_as(owner, task, sink)
+    return run_as(owner, task, sink, may_mount=may_mount)

@@ -90,6 +90,7 @@ def _restore_request(
         jobs=arguments.jobs,
         max_rate=_rate(arguments),
         low_priority=arguments.low_priority,
+        original=cluster.data_directory,
     )
 
 
@@ -166,10 +167,15 @@ def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
     def task(sink: ProgressSink) -> dict[str, Any]:
         found = verify.run(arguments.level, request, SystemClock(), Runner(), sink)
-        return {"ok": found.ok, "backup_id": found.backup_id, "checks": [asdict(check) for check in found.checks]}
+        return {
+            "ok": found.ok,
+            "backup_id": found.backup_id,
+            "isolation": found.isolation,
+            "checks": [asdict(check) for check in found.checks],
+        }
 
     owner = owner_of_new(scratch, arguments.owner, cluster.data_directory)
-    result = run_job(owner, repository, verify_restore.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    result = run_job(owner, repository, verify_restore.THIRD_PARTY, task, TerminalSink(sys.stderr), may_mount=True)
     if arguments.json:
         _print(json.dumps(result))
     else:

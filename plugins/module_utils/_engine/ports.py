@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from .report.events import Event
 
 if TYPE_CHECKING:
-    from .process import Completed
+    from .process import Completed, Process
+    from .sandbox import Sandbox
 
 
 class ProgressSink(Protocol):
@@ -36,5 +37,9 @@ class ProcessRunner(Protocol):
         timeout: float | None = None,
         check: bool = True,
         attempted: str = "",
+        inside: Sandbox | None = None,
     ) -> Completed:
         """Run a program to its end."""
+
+    def start(self, argv: Sequence[str], *, output: Path, attempted: str, inside: Sandbox | None = None) -> Process:
+        """Start a program that goes on beside us, and dies with us."""

@@ -31,6 +31,7 @@ from .errors import InterruptedJobError, LifeboatError, PreconditionError
 from .ports import ProgressSink
 from .process import parent_death_guard, signal_name
 from .report import events
+from .sandbox import keep_mounting
 
 Task = Callable[[ProgressSink], dict[str, Any]]
 
@@ -97,13 +98,13 @@ def owner_of(path: Path) -> Owner:
     return account(uid)
 
 
-def run_as(owner: Owner, task: Task, sink: ProgressSink) -> dict[str, Any]:
+def run_as(owner: Owner, task: Task, sink: ProgressSink, *, may_mount: bool = False) -> dict[str, Any]:
     """Run `task` as `owner` and return its result, which must be JSON.
 
     Call it from the main thread, before there are others. SIGTERM, SIGINT and SIGHUP become an
     InterruptedJobError inside the task, once, so that it can clean up; when it takes too long
     over that, it is killed. When we are killed ourselves, the worker is too. Files are created
-    for the owner only.
+    for the owner only. With `may_mount` a worker of root keeps what `sandbox.Sandbox` needs.
     """
     user = os.geteuid()
     if user not in {0, owner.uid}:
@@ -116,7 +117,7 @@ def run_as(owner: Owner, task: Task, sink: ProgressSink) -> dict[str, Any]:
     with _stop_signals_raise(), _private_files():
         if user == owner.uid:
             return _call_here(task, sink)
-        return _call_in_worker(owner, task, sink)
+        return _call_in_worker(owner, task, sink, may_mount)
 
 
 def _call_here(task: Task, sink: ProgressSink) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _call_here(task: Task, sink: ProgressSink) -> dict[str, Any]:
         raise _unforeseen(exc) from exc
 
 
-def _call_in_worker(owner: Owner, task: Task, sink: ProgressSink) -> dict[str, Any]:
+def _call_in_worker(owner: Owner, task: Task, sink: ProgressSink, may_mount: bool) -> dict[str, Any]:
     guard = parent_death_guard()
     reader, writer = os.pipe()
     worker = 0
@@ -138,7 +139,7 @@ def _call_in_worker(owner: Owner, task: Task, sink: ProgressSink) -> dict[str, A
                 worker = os.fork()
                 if worker == 0:
                     os.close(reader)
-                    _be_the_worker(owner, guard, writer, task)
+                    _be_the_worker(owner, guard, writer, task, may_mount)
                 os.close(writer)
             answer = _relay(messages, sink)
         except BaseException:
@@ -200,14 +201,15 @@ def _worker_died(status: int) -> InterruptedJobError:
     )
 
 
-def _be_the_worker(owner: Owner, guard: Callable[[], None], writer: int, task: Task) -> NoReturn:
+def _be_the_worker(owner: Owner, guard: Callable[[], None], writer: int, task: Task, may_mount: bool) -> NoReturn:
     """Everything the new process does. It leaves by `_exit`: what is on the stack belongs to the parent."""
     status = 1
     try:
         channel = _Channel(writer)
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
-            _become(owner)
+            with keep_mounting() if may_mount else contextlib.nullcontext():
+                _become(owner)
             guard()
             channel.send(json.dumps({"result": task(channel)}))
         except Exception as exc:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import ExternalToolError, PreconditionError
+from .sandbox import REFUSED, Sandbox
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 10
@@ -66,6 +67,36 @@ def parent_death_guard() -> Callable[[], None]:
     return guard
 
 
+class Process:
+    """A program that goes on beside us."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def end(self, number: int, patience: float) -> bool:
+        """Send a signal and wait for its end; False when that has not come within `patience` seconds."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it and its process group for good."""
+        _kill_group(self._process)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it ended because this machine does not allow to confine it."""
+        return self._process.returncode == REFUSED
+
+
 class Runner:
     """Starts a program, waits for it, and explains its failure.
 
@@ -92,13 +123,15 @@ class Runner:
         timeout: float | None = None,
         check: bool = True,
         attempted: str = "",
+        inside: Sandbox | None = None,
     ) -> Completed:
         """Run `argv` to its end.
 
         `env` adds variables. `secrets` adds variables too, whose values never appear in an error.
-        After `timeout` seconds the program and whatever it started are killed. With `check` a
-        status other than 0 is an ExternalToolError (`tool_failed`). `attempted` says in an error
-        what all this was for.
+        `inside` confines it: status `REFUSED` means that this machine does not allow that. After
+        `timeout` seconds the program and whatever it started are killed. With `check` a status
+        other than 0 is an ExternalToolError (`tool_failed`). `attempted` says in an error what
+        all this was for.
         """
         attempted = attempted or f"running {Path(argv[0]).name}"
         with _anonymous_file() as stdin, _anonymous_file() as stdout, _anonymous_file() as stderr:
@@ -109,7 +142,8 @@ class Runner:
             held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
                 streams = (stdin, stdout, stderr)
-                process = self._start(argv, {**(env or {}), **(secrets or {})}, cwd, streams, held, attempted)
+                words = {**(env or {}), **(secrets or {})}
+                process = self._start(argv, words, cwd, streams, held, attempted, inside)
             except BaseException:
                 signal.pthread_sigmask(signal.SIG_SETMASK, held)
                 raise
@@ -135,6 +169,19 @@ class Runner:
             raise _failure(argv, completed, attempted, (secrets or {}).values())
         return completed
 
+    def start(self, argv: Sequence[str], *, output: Path, attempted: str, inside: Sandbox | None = None) -> Process:
+        """Start a program that goes on; whatever it says goes to `output`, which is emptied first.
+
+        It dies with this thread's process. The thread that starts it must stay until it ends.
+        """
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            with _anonymous_file() as stdin, output.open("wb") as log:
+                output.chmod(0o600)
+                return Process(self._start(argv, {}, None, (stdin, log, log), held, attempted, inside))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
     def _start(
         self,
         argv: Sequence[str],
@@ -143,12 +190,16 @@ class Runner:
         streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
         signal_mask: set[int],
         attempted: str,
+        inside: Sandbox | None,
     ) -> subprocess.Popen[bytes]:
         stdin, stdout, stderr = streams
         guard = parent_death_guard()
+        enter = inside.entrance() if inside else None
 
         def prepare() -> None:
-            guard()
+            if enter:
+                enter()
+            guard()  # afterwards: a change of what the process may do clears it
             signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
 
         try:

@@ -65,6 +65,9 @@ def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
         # ... and follows nobody, even if the backup was taken from a standby.
         "primary_conninfo": "",
         "primary_slot_name": "",
+        # ... and runs none of the original's commands, which might tidy up its archive.
+        "archive_cleanup_command": "",
+        "recovery_end_command": "",
         "restore_command": recovery_settings.restore_command(list(plan.fetch_program)),
         **plan.target.settings(),
         **plan.settings,

@@ -23,7 +23,7 @@ from ..repository.manifest import Header
 from ..repository.wal import WalArchive
 from ..sources.workers import require_some
 from ..specs import RepositorySpec
-from . import choose
+from . import choose, newer_tablespaces
 from .recovery import RecoveryPlan, fetch_program, instance_of, start_and_replay, write_directory
 from .restore_layout import map_tablespaces, require_space, require_usable_directory
 
@@ -63,6 +63,7 @@ class RestoreRequest:
     socket_directory: Path | None = None
     tablespace_mapping: Mapping[str, str] = field(default_factory=dict)
     tablespace_root: Path | None = None  # where tablespaces go that are not mapped
+    original: Path | None = None  # where the cluster is, if it is on this machine
     delta: bool = False  # bring the cluster in the directory back in place, writing only what differs
     start: bool = True
     jobs: int = 2
@@ -83,8 +84,10 @@ class RestoreResult:
     salvaged_wal: list[str] = field(default_factory=list)
 
 
-def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[RecoveryPlan, list[str]]:
-    """Every check there is before anything is written."""
+def prepare(
+    request: RestoreRequest, clock: Clock, sink: ProgressSink, *, confined: bool = False
+) -> tuple[RecoveryPlan, list[str]]:
+    """Every check there is before anything is written. `confined` is what cannot reach the original's files."""
     require_some(request.jobs)
     sink.emit(PhaseStarted("checking", "repository, target and directory"))
     stanza = stanza_of(request.repository, request.stanza)
@@ -94,6 +97,8 @@ def prepare(request: RestoreRequest, clock: Clock, sink: ProgressSink) -> tuple[
     for missing in gaps:
         sink.emit(Warned(f"the WAL segment {missing} is missing: only targets before it can be reached"))
     require_usable_directory(request.data_directory, header.system_identifier, delta=request.delta)
+    if not confined:
+        newer_tablespaces.require_none(request.original, header, request.data_directory, "")
     if not request.delta:
         require_space(request.data_directory, header.raw_bytes)
     settings = recovery_settings.before_a_gap(header.major_version) if gaps else {}

@@ -31,6 +31,7 @@ class VerifyResult:
     rto_seconds: float | None = None
     rpo_seconds: float | None = None
     last_commit: datetime | None = None
+    isolation: str = ""
 
     @property
     def ok(self) -> bool:
@@ -50,6 +51,7 @@ def run(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner
             proof.rto_seconds,
             proof.rpo_seconds,
             proof.last_commit,
+            proof.isolation,
         )
     restore = request.restore
     require_some(restore.jobs)

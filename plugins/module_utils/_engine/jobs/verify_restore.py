@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,15 +15,16 @@ from ..errors import LifeboatError
 from ..ports import ProcessRunner, ProgressSink
 from ..postgres import amcheck, verifybackup
 from ..postgres.connection import connect
-from ..postgres.instance import Instance
-from ..postgres.scratch import PORT, ScratchPlace, scratch_place
-from ..report.events import PhaseStarted
+from ..postgres.scratch import PORT, scratch_place
+from ..report.events import PhaseStarted, Warned
 from ..report.phases import PhaseTime, PhaseTimer
 from ..repository.manifest import Header
 from ..specs import ConnectionSpec
+from . import newer_tablespaces
 from .checks import Assertion, Check, attempt
-from .recovery import RecoveryPlan, instance_of, start_and_replay, write_directory
+from .recovery import RecoveryPlan, instance_of, write_directory
 from .restore import RestoreRequest, prepare
+from .scratch_server import ScratchServer
 
 THIRD_PARTY = ("psycopg", "psycopg.sql", "xxhash")
 
@@ -37,6 +37,7 @@ class ScratchRequest:
     scratch_parent: Path
     superuser: str = "postgres"
     assertions: Sequence[Assertion] = ()
+    preload_libraries: Sequence[str] = ()
 
 
 @dataclass
@@ -44,6 +45,7 @@ class RestoreProof:
     """What the scratch restore has shown, and how long it took."""
 
     backup: Header
+    isolation: str
     checks: list[Check] = field(default_factory=list)
     phases: list[PhaseTime] = field(default_factory=list)
     rto_seconds: float | None = None
@@ -61,31 +63,31 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
     timer = PhaseTimer(sink, clock)
     decided, began = clock.now(), clock.monotonic()
     with scratch_place(request.scratch_parent) as place:
-        plan, _gaps = prepare(
-            replace(request.restore, data_directory=place.data_directory, tablespace_root=place.tablespaces),
-            clock,
-            timer,
-        )
-        proof = RestoreProof(plan.header)
+        restore = replace(request.restore, data_directory=place.data_directory, tablespace_root=place.tablespaces)
+        plan, _gaps = prepare(restore, clock, timer, confined=True)
+        server = ScratchServer(instance_of(plan, runner, clock), place, request.preload_libraries)
+        _require_isolation(server, plan, restore, timer)
+        proof = RestoreProof(plan.header, server.isolation)
         write_directory(plan, timer)
         timer.emit(PhaseStarted("checking files", "pg_verifybackup"))
         proof.add(
             attempt("pg_verifybackup", lambda: verifybackup.before_start(plan.programs, plan.data_directory, runner))
         )
-        instance = instance_of(plan, runner, clock)
         try:
-            timeout = request.restore.recovery_timeout
-            if proof.add(attempt("recovery", lambda: _recover(plan, instance, timer, timeout, place))):
-                server = ConnectionSpec(user=request.superuser, socket_directory=str(place.socket_directory), port=PORT)
-                proof.last_commit = _newest_commit(server)
+            recovered = proof.add(attempt("recovery", lambda: _recover(plan, server, timer, restore.recovery_timeout)))
+            if recovered:
+                access = ConnectionSpec(user=request.superuser, socket_directory=str(place.socket_directory), port=PORT)
+                proof.last_commit = _newest_commit(access)
                 proof.rto_seconds = round(clock.monotonic() - began, 3)
                 newest = proof.last_commit or parse_utc(plan.header.stop_time)
                 proof.rpo_seconds = round(((plan.target.time or decided) - newest).total_seconds(), 3)
-                _look_inside(request, plan, server, proof, runner, timer)
+                _look_inside(request, plan, access, proof, runner, timer)
         finally:
             timer.emit(PhaseStarted("stopping the scratch server"))
-            _stop(instance)
-        if plan.header.data_checksums:
+            server.stop()
+        if not recovered:
+            pass  # its pages are in no state to be judged
+        elif plan.header.data_checksums:
             timer.emit(PhaseStarted("checking page checksums"))
             proof.add(
                 attempt(
@@ -99,9 +101,20 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
     return proof
 
 
-def _recover(plan: RecoveryPlan, instance: Instance, sink: ProgressSink, timeout: float, place: ScratchPlace) -> str:
-    start_and_replay(plan, instance, sink, timeout, place.settings())
-    return f"replayed to {plan.target.describe()}; {instance.stop_record() or 'the archived WAL ended there'}"
+def _require_isolation(server: ScratchServer, plan: RecoveryPlan, restore: RestoreRequest, sink: ProgressSink) -> None:
+    """Without a sandbox only what is known to touch nobody else's files is replayed."""
+    if server.refusal:
+        why = f", and this machine allows no sandbox ({server.refusal})"
+        newer_tablespaces.require_none(restore.original, plan.header, restore.data_directory, why)
+        sink.emit(
+            Warned(f"the scratch server is not confined, because this machine allows no sandbox: {server.refusal}")
+        )
+
+
+def _recover(plan: RecoveryPlan, server: ScratchServer, sink: ProgressSink, timeout: float) -> str:
+    sink.emit(PhaseStarted("replaying WAL", f"to {plan.target.describe()}"))
+    server.recover(timeout, sink)
+    return f"replayed to {plan.target.describe()}; {server.instance.stop_record() or 'the archived WAL ended there'}"
 
 
 def _newest_commit(server: ConnectionSpec) -> datetime | None:
@@ -136,12 +149,3 @@ def _assert(assertion: Assertion, server: ConnectionSpec) -> Check:
     except LifeboatError as exc:
         return Check(assertion.name, False, exc.message)
     return assertion.judge(rows[0][0] if rows else None)
-
-
-def _stop(instance: Instance) -> None:
-    """Stop cleanly if possible, at once if not: the directory is removed next."""
-    try:
-        instance.stop()
-    except LifeboatError:
-        with contextlib.suppress(LifeboatError):
-            instance.stop(mode="immediate")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..clock import Clock
 from ..errors import ExternalToolError, PreconditionError
@@ -16,9 +17,14 @@ from ..ports import ProcessRunner
 from . import control_file, postmaster_pid
 from .programs import Programs
 
+if TYPE_CHECKING:
+    from ..process import Process
+
 _PAUSE = 0.1
 _STOP_SECONDS = 120
 _FATAL = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
+_MISSING_LIBRARY = re.compile(r"resource manager with ID \d+ not registered")
+_REPLAYED_TABLESPACE = re.compile(r'for Tablespace/CREATE: \d+ "(.+)"')
 _LAST_COMMIT = re.compile(r"last completed transaction was at log time (.+)")
 
 
@@ -40,21 +46,23 @@ class Instance:
             argv += ["-o", options]
         self.runner.run(argv, attempted=f"starting the restored server in {self.data_directory}")
 
-    def wait_until_recovered(self, timeout: float) -> None:
+    def wait_until_recovered(self, timeout: float, process: Process | None = None) -> None:
         """Return when recovery has ended and the server is in production.
 
         The control file is asked, not the server: it needs no login and is right before the first
-        connection is possible.
+        connection is possible. `process` is the server where it is a child of ours.
         """
         deadline = self.clock.monotonic() + timeout
         started = False
         while True:
+            if process is not None and not process.is_running():
+                raise self.failure()
             running = postmaster_pid.read(self.data_directory) is not None
             started = started or running or self._has_given_up()
             state = control_file.read(self.data_directory).state
             if running and state is control_file.ClusterState.IN_PRODUCTION and self._accepts_connections():
                 return
-            if started and not postmaster_pid.is_running(self.data_directory):
+            if process is None and started and not postmaster_pid.is_running(self.data_directory):
                 raise self.failure()
             if self.clock.monotonic() >= deadline:
                 raise PreconditionError(
@@ -98,6 +106,11 @@ class Instance:
         found = [line.partition("LOG:")[2].strip() for line in self.log_tail(1000) if "recovery stopping" in line]
         return found[-1] if found else None
 
+    def replayed_tablespace(self) -> Path | None:
+        """The place of the tablespace that could not be made while WAL was replayed; None when that was not it."""
+        found = _REPLAYED_TABLESPACE.findall("\n".join(self.log_tail()))
+        return Path(found[-1]) if found else None
+
     def last_commit_in_log(self) -> str | None:
         """When the last replayed transaction was committed, as the server logged it."""
         try:
@@ -121,6 +134,14 @@ class Instance:
                 + (f"; the last commit in it is of {last}." if last else "; it holds no commit after the backup."),
                 "Choose an earlier target, or leave the target out to recover everything that is archived.",
                 code="target_not_reached",
+                **details,
+            )
+        if match := _MISSING_LIBRARY.search(text):
+            return ExternalToolError(
+                attempted,
+                f"its WAL has records of an extension whose library is not loaded: {match.group(0)}.",
+                "Name the library in preload_libraries; it is one of the original's shared_preload_libraries.",
+                code="preload_library_needed",
                 **details,
             )
         if "could not restore file" in text or "archive-fetch" in "\n".join(tail):
