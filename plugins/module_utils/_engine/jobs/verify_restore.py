@@ -85,17 +85,9 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
         finally:
             timer.emit(PhaseStarted("stopping the scratch server"))
             server.stop()
-        if not recovered:
-            pass  # its pages are in no state to be judged
-        elif plan.header.data_checksums:
+        if recovered:  # else its pages are in no state to be judged
             timer.emit(PhaseStarted("checking page checksums"))
-            proof.add(
-                attempt(
-                    "page checksums", lambda: verifybackup.page_checksums(plan.programs, plan.data_directory, runner)
-                )
-            )
-        else:
-            proof.add(Check("page checksums", True, "the cluster has no data checksums"))
+            proof.add(_page_checksums(plan, runner))
         timer.emit(PhaseStarted("removing the scratch server"))
     proof.phases = timer.times()
     return proof
@@ -115,6 +107,12 @@ def _recover(plan: RecoveryPlan, server: ScratchServer, sink: ProgressSink, time
     sink.emit(PhaseStarted("replaying WAL", f"to {plan.target.describe()}"))
     server.recover(timeout, sink)
     return f"replayed to {plan.target.describe()}; {server.instance.stop_record() or 'the archived WAL ended there'}"
+
+
+def _page_checksums(plan: RecoveryPlan, runner: ProcessRunner) -> Check:
+    if not plan.header.data_checksums:
+        return Check("page checksums", True, "the cluster has no data checksums")
+    return attempt("page checksums", lambda: verifybackup.page_checksums(plan.programs, plan.data_directory, runner))
 
 
 def _newest_commit(server: ConnectionSpec) -> datetime | None:
