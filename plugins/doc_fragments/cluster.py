@@ -29,7 +29,9 @@ options:
       - Members of one high-availability cluster share a stanza; other clusters never do.
     type: str
   repository:
-    description: The repository, an absolute path such as C(/srv/lifeboat), or V(s3://bucket/prefix).
+    description:
+      - The repository, an absolute path such as C(/srv/lifeboat), or V(s3://bucket/prefix).
+      - Or the name of one of the repositories that O(config_file) gives the cluster, instead of the first.
     type: str
   key_file:
     description:

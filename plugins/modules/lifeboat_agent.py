@@ -90,9 +90,24 @@ options:
         type: str
         required: true
       repository:
-        description: The name of its repository.
+        description: The name of its repository. It needs this or O(clusters[].repositories).
         type: str
-        required: true
+      repositories:
+        description:
+          - The names of its repositories. WAL counts as archived when every one of them has it.
+          - Backups and restores use the first one unless told otherwise.
+        type: list
+        elements: str
+      optional_repositories:
+        description: The names of repositories that get its WAL too, but may lag behind while they cannot be reached.
+        type: list
+        elements: str
+      wal_drop_after:
+        description:
+          - How much WAL may wait for a required repository that does not take it, as a number of segments, or with
+            C(MB), C(GB) or C(TB) behind it. Beyond that the oldest is given up, a gap that the repository records.
+          - Without it nothing is ever given up; the server keeps its WAL until its disk is full.
+        type: str
       stanza:
         description: Its name in the repository. Defaults to O(clusters[].name).
         type: str
@@ -155,6 +170,25 @@ EXAMPLES = r"""
         data_directory: /var/lib/postgresql/15/main
     group: postgres
 
+- name: WAL has to be here and in the bucket, and goes to the archive in the cellar when that is reachable
+  lifeboat.postgresql.lifeboat_agent:
+    repositories:
+      - name: local
+        url: /srv/lifeboat
+        key_file: /etc/lifeboat/local.key
+      - name: bucket
+        url: s3://backups/db1
+        key_file: /etc/lifeboat/bucket.key
+      - name: cellar
+        url: /mnt/cellar/lifeboat
+        key_file: /etc/lifeboat/cellar.key
+    clusters:
+      - name: main
+        repositories: [local, bucket]
+        optional_repositories: [cellar]
+        data_directory: /var/lib/postgresql/15/main
+    group: postgres
+
 - name: Take it away
   lifeboat.postgresql.lifeboat_agent:
     state: absent
@@ -193,7 +227,10 @@ REPOSITORY = {
 }
 CLUSTER = {
     "name": {"type": "str", "required": True},
-    "repository": {"type": "str", "required": True},
+    "repository": {"type": "str"},
+    "repositories": {"type": "list", "elements": "str"},
+    "optional_repositories": {"type": "list", "elements": "str"},
+    "wal_drop_after": {"type": "str"},
     "stanza": {"type": "str"},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
@@ -217,7 +254,14 @@ def main() -> None:
                 "mutually_exclusive": [tuple(arguments.KEY)],
                 "required_one_of": [tuple(arguments.KEY)],
             },
-            "clusters": {"type": "list", "elements": "dict", "default": [], "options": CLUSTER},
+            "clusters": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": CLUSTER,
+                "mutually_exclusive": [("repository", "repositories")],
+                "required_one_of": [("repository", "repositories")],
+            },
             "group": {"type": "str"},
         },
         supports_check_mode=True,

@@ -13,8 +13,9 @@ version_added: 0.1.0
 description:
   - Brings the server's archiving into the desired state, so that every WAL segment goes compressed and encrypted into
     the repository and the cluster can be recovered to any point in time.
-  - Registers the cluster under its stanza in the repository; a stanza of another cluster is refused.
-  - Proves the archive by switching to a new segment and waiting until the finished one is in the repository.
+  - Registers the cluster under its stanza in every repository that gets its WAL; a stanza of another cluster is
+    refused, and so is a restored cluster until it says what it is, see O(claim).
+  - Proves the archive by switching to a new segment and waiting until the finished one is in every required repository.
   - The settings are written with C(ALTER SYSTEM).
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
@@ -28,6 +29,17 @@ options:
       - It bounds how much is lost with the host.
     type: int
     default: 60
+  claim:
+    description:
+      - What this cluster becomes in the archive that its stanza has already. Only asked for when that cannot be
+        known, because the data directory was restored, copied or upgraded; without an answer it is refused.
+      - V(timeline) means that it is the original, which goes on here. It archives the history of the timeline that its
+        promotion began, and is refused when somebody else has archived another one.
+      - V(incarnation) begins a new life under the stanza, with WAL of its own. It is for clusters that C(pg_upgrade)
+        has given a new system identifier, and for clones beside a living original. It needs a backup of its own.
+      - A cluster that has its claim is left as it is.
+    type: str
+    choices: [incarnation, timeline]
   restart:
     description:
       - Whether the server may be restarted when that is needed, as when C(archive_mode) has been off.
@@ -71,6 +83,12 @@ EXAMPLES = r"""
   lifeboat.postgresql.pitr_configure:
     cluster: main
     restart: true
+
+- name: A restored server takes the original's place
+  lifeboat.postgresql.pitr_configure:
+    cluster: main
+    claim: timeline
+    restart: true
 """
 
 RETURN = r"""
@@ -83,9 +101,14 @@ restarted:
   returned: success
   type: bool
 registered:
-  description: Whether the cluster was registered in the repository by this run.
+  description: Whether the cluster was registered in the repository, or made a claim there, by this run.
   returned: success
   type: bool
+incarnation:
+  description: The id of the life that the cluster archives into; empty in check mode when it is yet to be claimed.
+  returned: success
+  type: str
+  sample: 1c93b52a7e0d4f68
 proven_segment:
   description: The segment that proves the archive; empty in check mode and when a restart is needed first.
   returned: success
@@ -115,6 +138,7 @@ def main() -> None:
         argument_spec={
             **arguments.SHARED,
             "archive_timeout": {"type": "int", "default": 60},
+            "claim": {"type": "str", "choices": ["incarnation", "timeline"]},
             "restart": {"type": "bool", "default": False},
             "replace_archiver": {"type": "bool", "default": False},
             "proof_timeout": {"type": "float", "default": 60},
@@ -129,6 +153,8 @@ def main() -> None:
             repository,
             agent=Path(params["agent_command"]),
             push_options=settings.command_options(params, cluster, repository),
+            archive=settings.archive_spec(params, cluster, repository),
+            claim=params["claim"],
             archive_timeout=params["archive_timeout"],
             restart_allowed=params["restart"],
             replace_archiver=params["replace_archiver"],
@@ -142,6 +168,7 @@ def main() -> None:
                 "restart_required": result.restart_required,
                 "restarted": result.restarted,
                 "registered": result.registered,
+                "incarnation": result.incarnation or "",
                 "proven_segment": result.proven_segment or "",
                 "settings": result.before if module.check_mode else result.after,
                 "diff": {"before": result.before, "after": result.after},

@@ -29,6 +29,7 @@ class Pushing:
         self.repository = folder / "repository"
         self.folder = folder
         run(["cp", "-a", site.repository, self.repository])
+        site.cluster.sql("SELECT pg_create_restore_point('something in the present segment')")
         ((self.segment,),) = site.cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
         self.content = (site.cluster.data_directory / "pg_wal" / self.segment).read_bytes()
 

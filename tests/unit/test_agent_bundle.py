@@ -149,10 +149,12 @@ def test_an_older_version_stays_while_it_is_in_use(installation: Installation) -
 
 
 def test_a_command_that_cannot_begin_does_not_look_like_the_end_of_the_archive(installation: Installation) -> None:
-    installation.install({**TINY, "cli.py": b"import no_such_module\n"})
-    done = run(installation.link, "archive-fetch", "x", "y")
-    assert done.returncode > 125
-    assert "no_such_module" in done.stderr
+    lazily = b"def main():\n    from .cli import main\n"
+    for broken in ("cli.py", "foreground.py"):
+        installation.install({**TINY, "foreground.py": lazily, broken: b"import no_such_module\n"})
+        done = run(installation.link, "archive-fetch", "x", "y")
+        assert done.returncode > 125
+        assert "no_such_module" in done.stderr
 
 
 def test_what_was_installed_can_be_taken_away(installation: Installation) -> None:

@@ -31,7 +31,7 @@ ARROWS = {
     "controller": {"events", "report"},
     "documentation": set(),
 }
-DOORS = {"cli", "cli_jobs", "contents", "as_owner", "agent_bundle"}
+DOORS = {"foreground", "cli", "cli_jobs", "contents", "as_owner", "agent_bundle"}
 LONGEST_FILE = 450
 
 LICENCE = re.compile(
@@ -122,7 +122,10 @@ def test_programs_are_started_in_one_place() -> None:
     starting = {module for module, imports in all_imports().items() for each in imports if each.name == "subprocess"}
     assert starting == {f"{ENGINE}.process"}
     calls = re.compile(r"\bos\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*)\(")
-    assert {path.name for path in sources().values() if calls.search(path.read_text())} == {"privileges.py"}
+    assert {path.name for path in sources().values() if calls.search(path.read_text())} == {
+        "privileges.py",
+        "detached.py",  # what archive_command starts must import as little as possible
+    }
 
 
 # --- rules for each file

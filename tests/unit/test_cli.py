@@ -22,7 +22,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.version import VERSION
 
-COMMANDS = ["backup", "info", "restore", "verify", "archive-push", "archive-fetch"]
+COMMANDS = ["backup", "info", "restore", "verify", "claim", "archive-push", "archive-pusher", "archive-fetch"]
+LIFE = "1" * 16
 HISTORY = "00000002.history"
 
 
@@ -33,7 +34,7 @@ def options(tmp_path: Path) -> list[str]:
     store.create()
     create(store, generate_key_file(tmp_path / "key"), SystemClock())
     stanza = access.stanza_of(RepositorySpec(store.url, KeySpec(tmp_path / "key")), "main")
-    life = stanza.register(7380000000000000001, 15, 1 << 20, SystemClock())
+    life = stanza.register(7380000000000000001, 15, 1 << 20, SystemClock(), LIFE)
     WalArchive(stanza, life).store(HISTORY, b"1\t0/500000\tno reason\n")
     return ["--repository", store.url, "--key-file", str(tmp_path / "key"), "--stanza", "main"]
 
@@ -50,7 +51,7 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
 
 
 def test_all_commands_are_tried_here() -> None:
-    assert {*cli_jobs.COMMANDS, "archive-push", "archive-fetch"} == set(COMMANDS)
+    assert {*cli_jobs.COMMANDS, "claim", "archive-push", "archive-pusher", "archive-fetch"} == set(COMMANDS)
 
 
 def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,11 @@ def test_neither_does_a_mistake_in_restore_command(
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "archive-fetch"])
 def test_every_other_failure_is_a_plain_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--no-such-option"]) == 1
-    needed = {"restore": ["--destination", "/nowhere/data"], "archive-push": ["/nowhere/pg_wal/x"]}
+    needed = {
+        "restore": ["--destination", "/nowhere/data"],
+        "archive-push": ["/nowhere/pg_wal/x"],
+        "claim": ["timeline"],
+    }
     capsys.readouterr()
     assert cli.main([command, "--repository", "/nowhere", "--key-file", "/nowhere/key", *needed.get(command, [])]) == 1
     assert re.match(rf"lifeboat {command}: error \[\w+\]: .+\n", capsys.readouterr().err)
@@ -116,10 +121,12 @@ def test_every_other_failure_is_a_plain_one(command: str, capsys: pytest.Capture
 
 def test_a_file_is_archived_once(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "00000005.history").write_text("1\t0/500000\tno reason\n")
+    assert cli.main(["archive-push", *options, str(tmp_path / "00000005.history")]) == 1  # nobody has claimed it
+    push = ["archive-push", *options, "--incarnation", LIFE]
     for _ignored in range(2):
-        assert cli.main(["archive-push", *options, str(tmp_path / "00000005.history")]) == 0
+        assert cli.main([*push, str(tmp_path / "00000005.history")]) == 0
     (tmp_path / "00000005.history").write_text("something else")
-    assert cli.main(["archive-push", *options, str(tmp_path / "00000005.history")]) == 1
+    assert cli.main([*push, str(tmp_path / "00000005.history")]) == 1
 
 
 # --- where settings come from

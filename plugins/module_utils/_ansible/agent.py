@@ -34,7 +34,11 @@ def other_interpreter(wanted: str) -> bool:
 def sections(described: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     """Options of the module as sections of the file; what was left out stays out."""
     return {
-        str(given["name"]): {key: str(value) for key, value in given.items() if key != "name" and value is not None}
+        str(given["name"]): {
+            key: ", ".join(value) if isinstance(value, list) else str(value)
+            for key, value in given.items()
+            if key != "name" and value is not None
+        }
         for given in described
     }
 

@@ -9,24 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from .._engine import config
-from .._engine.specs import ClusterSpec, RepositorySpec
+from .._engine.specs import ArchiveSpec, ClusterSpec, RepositorySpec, WalCopy
 
 
 def cluster_values(params: dict[str, Any]) -> dict[str, str]:
     """Flat settings of the cluster. The file is needed only when it is named or has the cluster."""
     values: dict[str, str] = {}
     path = Path(params["config_file"] or config.DEFAULT_PATH)
+    names = (*config.REPOSITORY_KEYS, *config.CLUSTER_KEYS, "passphrase")
+    given = {name: str(params[name]) for name in names if params.get(name) is not None}
     if params["config_file"] or path.exists():
         settings = config.read(path)
         if params["config_file"] or params["cluster"] in settings.clusters:
-            values.update(config.cluster_settings(settings, path, params["cluster"]))
-    names = (*config.REPOSITORY_KEYS, *config.CLUSTER_KEYS, "passphrase")
-    return config.overlaid(values, {name: str(params[name]) for name in names if params.get(name) is not None})
+            named = given.pop("repository") if "/" not in given.get("repository", "/") else None
+            values.update(config.cluster_settings(settings, path, params["cluster"], named))
+    return config.overlaid(values, given)
 
 
 def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:
     """The cluster and the repository a module works on."""
     return config.specs(params["cluster"], cluster_values(params), params["login_password"])
+
+
+def archive_spec(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> ArchiveSpec:
+    """Every repository that gets the cluster's WAL: those of the file, unless one is given here."""
+    path = Path(params["config_file"] or config.DEFAULT_PATH)
+    if _said_by_file(path, cluster.name) == (cluster.stanza, repository):
+        return config.archive_spec(config.read(path), path, cluster.name)
+    return ArchiveSpec((WalCopy("main", repository),))
 
 
 def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> list[str]:

@@ -41,13 +41,17 @@ sys.path[0] = os.path.realpath(sys.path[0])
 in_use = os.open(sys.path[0], os.O_RDONLY | os.O_CLOEXEC)
 
 try:
-    from lifeboat.cli import main
+    if sys.argv[1:2] in (["archive-push"], ["archive-fetch"]):  # for every WAL file: with as little as possible
+        from lifeboat.foreground import main
+    else:
+        from lifeboat.cli import main
+    status = main()
 except BaseException:
     # As cli.STOP_RECOVERY: a command that cannot even begin must not look like the end of the archive.
     sys.excepthook(*sys.exc_info())
-    sys.exit(200)
+    status = 200
 
-sys.exit(main())
+sys.exit(status)
 """
 
 

@@ -20,14 +20,15 @@ from .errors import LifeboatError
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from .specs import ClusterSpec, RepositorySpec
+    from .ports import ProgressSink
+    from .specs import ArchiveSpec, ClusterSpec, RepositorySpec
 
 # PostgreSQL takes a restore_command's status above 125 for fatal. Anything lower would mean "the
 # archive ends here", and the server would open the database at that point.
 STOP_RECOVERY = 200
 
 _OPTIONS = (
-    ("repository", "the repository: a path, or s3://bucket/prefix"),
+    ("repository", "the repository: a path, s3://bucket/prefix, or the name of one of the cluster's"),
     ("key-file", "the file with the repository's key"),
     ("key-command", "a command that prints the repository's key, run without a shell"),
     ("passphrase-file", "the file with a passphrase that opens the repository"),
@@ -94,11 +95,32 @@ def _parser() -> argparse.ArgumentParser:
     for job in (backup, info, restore, verify):
         job.set_defaults(run=_job)
 
+    claim = commands.add_parser(
+        "claim", parents=[common], help="say what a restored or upgraded cluster is, so that it may archive"
+    )
+    claim.add_argument(
+        "what",
+        choices=("timeline", "incarnation"),
+        help="timeline: it takes the original's place; incarnation: it begins a life of its own, as after pg_upgrade",
+    )
+    claim.set_defaults(run=_claim)
+
     push = commands.add_parser(
         "archive-push", parents=[common], help="archive one WAL file (archive_command)", allow_abbrev=False
     )
     push.add_argument("path", type=Path, help="the file, as PostgreSQL gives it with %%p")
+    push.add_argument("--incarnation", help="the cluster's incarnation, the one it has claimed unless given")
     push.set_defaults(run=_archive_push)
+
+    pusher = commands.add_parser(
+        "archive-pusher",
+        parents=[common],
+        help="archive whatever the server wants archived, until it ends (started by archive-push)",
+        allow_abbrev=False,
+    )
+    pusher.add_argument("--jobs", type=int, default=2, help="how many files at a time (2)")
+    pusher.add_argument("--greeting", default="", help=argparse.SUPPRESS)
+    pusher.set_defaults(run=_archive_pusher)
 
     fetch = commands.add_parser(
         "archive-fetch", parents=[common], help="fetch one WAL file (restore_command)", allow_abbrev=False
@@ -126,13 +148,32 @@ def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     from . import config
 
     values: dict[str, str] = {}
-    if arguments.cluster:
-        path = arguments.config or config.DEFAULT_PATH
-        values = config.cluster_settings(config.read(path), path, arguments.cluster)
     options = {name.replace("-", "_") for name, _text in _OPTIONS}
     given = {name: value for name, value in vars(arguments).items() if name in options and value}
+    if arguments.cluster:
+        path = arguments.config or config.DEFAULT_PATH
+        named = given.pop("repository", None) if _is_name(given.get("repository")) else None
+        values = config.cluster_settings(config.read(path), path, arguments.cluster, named)
     values = config.overlaid(values, given)
     return config.specs(arguments.cluster or arguments.stanza or "main", values, os.environ.get("PGPASSWORD"))
+
+
+def _is_name(repository: str | None) -> bool:
+    """Whether one of the configuration's repositories is meant, and not a path or URL."""
+    return bool(repository) and "/" not in str(repository)
+
+
+def _archive(arguments: argparse.Namespace) -> tuple[ClusterSpec, ArchiveSpec]:
+    """Everywhere that a cluster's WAL goes; the one repository when that is given on the command line."""
+    from . import config
+    from .specs import ArchiveSpec, WalCopy
+
+    cluster, repository = _specs(arguments)
+    inline = ("repository", *config.REPOSITORY_KEYS)
+    if arguments.cluster and not any(getattr(arguments, name, None) for name in inline):
+        path = arguments.config or config.DEFAULT_PATH
+        return cluster, config.archive_spec(config.read(path), path, arguments.cluster)
+    return cluster, ArchiveSpec((WalCopy("main", repository),))
 
 
 def _job(arguments: argparse.Namespace) -> int:
@@ -142,10 +183,61 @@ def _job(arguments: argparse.Namespace) -> int:
 
 
 def _archive_push(arguments: argparse.Namespace) -> int:
+    """All of it here and now; `foreground` comes here when there is no background to do it."""
     from .jobs import archive
 
-    cluster, repository = _specs(arguments)
-    archive.push(archive.ArchiveRequest(repository, cluster.stanza, arguments.path))
+    cluster, spec = _archive(arguments)
+    request = archive.ArchiveRequest(
+        spec, cluster.stanza, arguments.path, _data_directory(arguments, cluster), arguments.incarnation
+    )
+    archive.push(request, _warn)
+    return 0
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"lifeboat: warning: {text}\n")
+
+
+def _data_directory(arguments: argparse.Namespace, cluster: ClusterSpec) -> Path:
+    """PostgreSQL runs its commands in the data directory."""
+    here = Path.cwd()
+    in_server = not arguments.path.is_absolute() and (here / "global/pg_control").exists()
+    return here if in_server or cluster.data_directory is None else cluster.data_directory
+
+
+def _archive_pusher(arguments: argparse.Namespace) -> int:
+    from . import config
+    from .clock import SystemClock
+    from .jobs import pusher
+
+    cluster, spec = _archive(arguments)
+    request = pusher.PusherRequest(
+        spec,
+        cluster.stanza,
+        cluster.data_directory or Path.cwd(),
+        arguments.greeting,
+        (arguments.config or config.DEFAULT_PATH) if arguments.cluster else None,
+        arguments.jobs,
+    )
+    pusher.run(request, SystemClock())
+    return 0
+
+
+def _claim(arguments: argparse.Namespace) -> int:
+    from . import as_owner
+    from .clock import SystemClock
+    from .jobs import claim
+    from .report.terminal import TerminalSink
+
+    cluster, spec = _archive(arguments)
+    directory = cluster.data_directory or Path.cwd()
+
+    def task(_sink: ProgressSink) -> dict[str, str]:
+        return {"incarnation": claim.run(spec, cluster.stanza, directory, arguments.what, SystemClock())}
+
+    owner = as_owner.owner_for(cluster.data_directory)
+    done = as_owner.run_job(owner, spec.required[0].repository, (), task, TerminalSink(sys.stderr))
+    sys.stdout.write(f"{directory} archives into the incarnation {done['incarnation']} of {cluster.stanza}\n")
     return 0
 
 

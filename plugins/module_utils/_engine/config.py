@@ -7,30 +7,50 @@
     url = /srv/lifeboat
     key_file = /etc/lifeboat/main.key
 
+    [repository offsite]
+    url = s3://backups/db1
+    key_file = /etc/lifeboat/offsite.key
+
     [cluster main]
-    repository = main
+    repositories = main, offsite
     stanza = db1-main
     data_directory = /var/lib/postgresql/15/main
 
+WAL goes to every repository of a cluster; backups and restores use the first unless told otherwise.
 The file holds no secrets; keys are in files of their own.
 """
 
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import PreconditionError
-from .specs import KEY_SETTINGS, S3_SETTINGS, ClusterSpec, ConnectionSpec, KeySpec, RepositorySpec, S3Spec
+from .specs import (
+    KEY_SETTINGS,
+    S3_SETTINGS,
+    ArchiveSpec,
+    ClusterSpec,
+    ConnectionSpec,
+    DropPolicy,
+    KeySpec,
+    RepositorySpec,
+    S3Spec,
+    WalCopy,
+)
 
 DEFAULT_PATH = Path("/etc/lifeboat/lifeboat.conf")
 # A passphrase itself is in no configuration file.
 _KEYS_IN_FILE = tuple(name for name in KEY_SETTINGS if name != "passphrase")
 REPOSITORY_KEYS = ("url", *_KEYS_IN_FILE, *S3_SETTINGS)
+# A cluster has one `repository`, or `repositories`; `optional_repositories` may lag behind.
+WAL_KEYS = ("repositories", "optional_repositories", "wal_drop_after")
 CLUSTER_KEYS = (
     "repository",
+    *WAL_KEYS,
     "stanza",
     "data_directory",
     "bin_dir",
@@ -98,8 +118,34 @@ def read(path: Path) -> Settings:
     return Settings(sections["repository"], sections["cluster"])
 
 
-def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str]:
-    """One cluster's settings, with its repository's beside them."""
+def cluster_settings(settings: Settings, path: Path, name: str, repository: str | None = None) -> dict[str, str]:
+    """One cluster's settings, with those of its first repository, or of the named one, beside them."""
+    cluster = _cluster(settings, path, name)
+    required, optional = _repository_names(cluster, path, name)
+    if repository is not None and repository not in (*required, *optional):
+        raise _error(
+            path,
+            f"[cluster {name}] has no repository {repository!r} (it has: {', '.join((*required, *optional))}).",
+            "Give the name of one of its repositories, or a URL.",
+            code="repository_unknown",
+        )
+    merged = {key: value for key, value in cluster.items() if key not in ("repository", *WAL_KEYS)}
+    merged.update(_repository_settings(settings, path, name, repository or required[0]))
+    return merged
+
+
+def archive_spec(settings: Settings, path: Path, name: str) -> ArchiveSpec:
+    """All repositories that get a cluster's WAL, and what happens when they do not take it."""
+    cluster = _cluster(settings, path, name)
+    required, optional = _repository_names(cluster, path, name)
+
+    def copies(names: tuple[str, ...]) -> tuple[WalCopy, ...]:
+        return tuple(WalCopy(each, specs(name, _repository_settings(settings, path, name, each))[1]) for each in names)
+
+    return ArchiveSpec(copies(required), copies(optional), _drop_policy(name, cluster.get("wal_drop_after")))
+
+
+def _cluster(settings: Settings, path: Path, name: str) -> Mapping[str, str]:
     if name not in settings.clusters:
         known = ", ".join(sorted(settings.clusters)) or "none"
         raise _error(
@@ -108,8 +154,35 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
             "Correct the cluster's name, or describe it with the module lifeboat_agent.",
             code="cluster_unknown",
         )
-    merged = dict(settings.clusters[name])
-    repository = merged.pop("repository", "")
+    return settings.clusters[name]
+
+
+def _repository_names(cluster: Mapping[str, str], path: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The required ones and the optional ones."""
+    required, optional = _names(cluster.get("repositories")), _names(cluster.get("optional_repositories"))
+    single = cluster.get("repository")
+    if single is not None and required:
+        raise _error(
+            path,
+            f"[cluster {name}] has both repository and repositories.",
+            "Keep repositories; the first one is used for backups.",
+            code="config_invalid",
+        )
+    required = required or (single or "",)
+    names = (*required, *optional)
+    if len(set(names)) < len(names):
+        raise _error(
+            path, f"[cluster {name}] names a repository twice.", "Name each of them once.", code="config_invalid"
+        )
+    return required, optional
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, (word.strip() for word in (text or "").split(","))))
+
+
+def _repository_settings(settings: Settings, path: Path, name: str, repository: str) -> dict[str, str]:
+    """What the section of a cluster's repository says, its url under the name `repository`."""
     if repository not in settings.repositories:
         raise _error(
             path,
@@ -124,9 +197,29 @@ def cluster_settings(settings: Settings, path: Path, name: str) -> dict[str, str
         raise _error(path, f"[repository {repository}] lacks {lack}.", "Add it.", code="config_invalid")
     if len(keys) > 1:
         raise _error(path, f"[repository {repository}] has {' and '.join(keys)}.", "Keep one.", code="config_invalid")
-    merged.update(values)
-    merged["repository"] = merged.pop("url")
-    return merged
+    return {**{key: value for key, value in values.items() if key != "url"}, "repository": values["url"]}
+
+
+_DROP_AFTER = re.compile(r"(?P<number>[1-9][0-9]*) *(?P<unit>MB|GB|TB)?", re.ASCII)
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _drop_policy(name: str, text: str | None) -> DropPolicy | None:
+    if not text:
+        return None
+    match = _DROP_AFTER.fullmatch(text.strip())
+    if match is None:
+        raise PreconditionError(
+            f"describing the cluster {name}",
+            f"{text!r} is no amount of WAL.",
+            "Give wal_drop_after as a number of segments, or with MB, GB or TB behind it; without it nothing is ever"
+            " dropped.",
+            code="setting_invalid",
+        )
+    number = int(match["number"])
+    if match["unit"]:
+        return DropPolicy(text, limit_bytes=number * _UNITS[match["unit"]])
+    return DropPolicy(text, limit_files=number)
 
 
 def render(repositories: Mapping[str, Mapping[str, str]], clusters: Mapping[str, Mapping[str, str]]) -> str:

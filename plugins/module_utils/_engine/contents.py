@@ -9,8 +9,19 @@ installs the on-host command reaches all of it here.
 
 from __future__ import annotations
 
-from . import agent_bundle, cli
-from .jobs import archive, backup, configure_archiving, create_repository, fetch, info, restore, restore_files, verify
+from . import agent_bundle, cli, foreground
+from .jobs import (
+    archive,
+    backup,
+    configure_archiving,
+    create_repository,
+    fetch,
+    info,
+    pusher,
+    restore,
+    restore_files,
+    verify,
+)
 from .report import job_file, tee
 
 __all__ = [
@@ -21,8 +32,10 @@ __all__ = [
     "configure_archiving",
     "create_repository",
     "fetch",
+    "foreground",
     "info",
     "job_file",
+    "pusher",
     "restore",
     "restore_files",
     "tee",

@@ -113,3 +113,39 @@ class ClusterSpec:
     connection: ConnectionSpec
     data_directory: Path | None = None
     bin_directory: Path | None = None
+
+
+@dataclass(frozen=True)
+class WalCopy:
+    """A repository that gets a cluster's WAL; `name` is its section's in lifeboat.conf."""
+
+    name: str
+    repository: RepositorySpec
+
+
+@dataclass(frozen=True)
+class DropPolicy:
+    """When to give WAL up instead of letting the server's disk run full: `text` is how the user put it."""
+
+    text: str
+    limit_bytes: int | None = None
+    limit_files: int | None = None
+
+    def excess(self, files: int, segment_bytes: int) -> int:
+        """How many of the waiting files are too many."""
+        limit = self.limit_files if self.limit_bytes is None else self.limit_bytes // segment_bytes
+        return max(0, files - (limit or 0))
+
+
+@dataclass(frozen=True)
+class ArchiveSpec:
+    """Where a cluster's WAL goes. It counts as archived when every required copy has it."""
+
+    required: tuple[WalCopy, ...]
+    optional: tuple[WalCopy, ...] = ()
+    drop_after: DropPolicy | None = None
+
+    @property
+    def copies(self) -> tuple[WalCopy, ...]:
+        """All of them."""
+        return self.required + self.optional

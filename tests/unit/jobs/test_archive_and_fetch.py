@@ -11,16 +11,23 @@ from pathlib import Path
 
 import expect
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import archive, fetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.fetch import FetchRequest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.salvage import salvage_wal
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import WalArchive
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import RepositorySpec
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import (
+    ArchiveSpec,
+    RepositorySpec,
+    WalCopy,
+)
 from fakes import Collector
 from made import SEGMENT_BYTES
 from made_cluster import IDENTIFIER
+
+LIFE = "1" * 16
 
 
 def name_of(number: int, timeline: int = 1) -> str:
@@ -37,12 +44,16 @@ def wal(number: int, timeline: int = 1, identifier: int = IDENTIFIER) -> bytes:
 def registered(on_disk: RepositorySpec, clock: Clock) -> WalArchive:
     """The archive of a cluster that is registered in the repository on disk."""
     stanza = stanza_of(on_disk, "main")
-    return WalArchive(stanza, stanza.register(IDENTIFIER, 15, SEGMENT_BYTES, clock))
+    return WalArchive(stanza, stanza.register(IDENTIFIER, 15, SEGMENT_BYTES, clock, LIFE))
 
 
 def push(spec: RepositorySpec, folder: Path, name: str, content: bytes) -> bool:
     (folder / name).write_bytes(content)
-    return archive.push(archive.ArchiveRequest(spec, "main", folder / name))
+    warnings: list[str] = []
+    copies = ArchiveSpec((WalCopy("main", spec),))
+    new = archive.push(archive.ArchiveRequest(copies, "main", folder / name, folder, LIFE), warnings.append)
+    assert warnings == []
+    return new
 
 
 def fetched(spec: RepositorySpec, folder: Path, name: str) -> bool:
@@ -83,10 +94,9 @@ def test_what_is_not_of_this_cluster_is_refused(
 def test_a_file_that_cannot_be_read_is_explained(
     on_disk: RepositorySpec, registered: WalArchive, tmp_path: Path
 ) -> None:
+    copies = ArchiveSpec((WalCopy("main", on_disk),))
     with expect.failure("wal_file_not_readable"):
-        archive.push(archive.ArchiveRequest(on_disk, "main", tmp_path / name_of(5)))
-    with expect.failure("stanza_unknown"):
-        archive.push(archive.ArchiveRequest(on_disk, "other", tmp_path / name_of(5)))
+        archive.push(archive.ArchiveRequest(copies, "main", tmp_path / name_of(5), tmp_path, LIFE), str)
 
 
 # --- fetching
@@ -169,6 +179,9 @@ def test_wal_that_was_never_archived_is_kept(
     registered: WalArchive, old: Path, tmp_path: Path, durability: list[str]
 ) -> None:
     registered.store(name_of(4), wal(4))
+    (old.parent / wal_spool.CLAIM_FILE).write_text(
+        wal_spool.claim_text(wal_spool.life_name(IDENTIFIER, registered.life.incarnation))
+    )
     aside = tmp_path / "aside"
     assert salvage_wal(old, registered, aside, Collector()) == [name_of(5), name_of(6)]
     archived = registered.find(name_of(5))
@@ -177,3 +190,11 @@ def test_wal_that_was_never_archived_is_kept(
     assert registered.find(name_of(6)) is None
     assert [(path.name, path.read_bytes()) for path in aside.iterdir()] == [(name_of(6), wal(6))]
     assert f"sync temporary {name_of(6)}" in durability
+
+
+def test_a_clones_wal_does_not_get_among_the_originals(registered: WalArchive, old: Path, tmp_path: Path) -> None:
+    """Nobody has claimed the archive for the directory, so what it has is only kept."""
+    registered.store(name_of(4), wal(4))
+    assert salvage_wal(old, registered, tmp_path / "aside", Collector()) == [name_of(5), name_of(6)]
+    assert registered.find(name_of(5)) is None
+    assert sorted(path.name for path in (tmp_path / "aside").iterdir()) == [name_of(5), name_of(6)]

@@ -1,31 +1,39 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`archive_command`: one WAL file into the repository, acknowledged only when it is durable (I4)."""
+"""One WAL file into the repositories, acknowledged only when it is durable in every required one (I4)."""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import IntegrityError, PreconditionError
+from ..clock import Clock, SystemClock
+from ..errors import IntegrityError, LifeboatError, PreconditionError
 from ..postgres import wal_names, wal_page
 from ..repository.access import stanza_of
 from ..repository.stanza import Incarnation
 from ..repository.wal import WalArchive
-from ..specs import RepositorySpec
+from ..specs import ArchiveSpec, WalCopy
+from . import claim
+
+_MAPPED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class ArchiveRequest:
     """What `archive-push` is asked."""
 
-    repository: RepositorySpec
+    archive: ArchiveSpec
     stanza: str
     path: Path
+    data_directory: Path
+    incarnation: str | None = None  # the one that the data directory has claimed unless said
 
 
-def check_wal_file(file_name: str, content: bytes, life: Incarnation) -> None:
+def check_wal_file(file_name: str, content: bytes | memoryview, life: Incarnation) -> None:
     """A WAL file must be of this cluster, this version and this name before it is stored or used (I5)."""
     kind = wal_names.classify(file_name)
     if kind is None:
@@ -44,22 +52,77 @@ def check_wal_file(file_name: str, content: bytes, life: Incarnation) -> None:
             "Look for a full disk or a broken file system below pg_wal.",
             code="wal_not_a_segment",
         )
-    wal_page.check_segment(content, file_name, life.system_identifier, life.major_version, life.wal_segment_bytes)
+    head = bytes(content[: wal_page.HEADER_BYTES])
+    wal_page.check_segment(head, file_name, life.system_identifier, life.major_version, life.wal_segment_bytes)
 
 
-def push(request: ArchiveRequest) -> bool:
-    """Store one file. True when it is new, False when this very file was archived before."""
-    file_name = request.path.name
-    stanza = stanza_of(request.repository, request.stanza)
-    life = stanza.require_registered()
+def read_wal_file(path: Path) -> bytes | memoryview:
+    """A WAL file's content; a very large one does not take its size in memory."""
     try:
-        content = request.path.read_bytes()
+        size = path.stat().st_size
+        if size <= _MAPPED_BYTES:
+            return path.read_bytes()
+        with path.open("rb") as stream:
+            return memoryview(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ))
     except OSError as exc:
         raise PreconditionError(
-            f"archiving {request.path}",
+            f"archiving {path}",
             f"it cannot be read ({exc.strerror}).",
             "archive-push runs as the server's owner in its data directory, with %p.",
             code="wal_file_not_readable",
         ) from exc
-    check_wal_file(file_name, content, life)
-    return WalArchive(stanza, life).store(file_name, content)
+
+
+class Destination:
+    """One repository as the place for a cluster's WAL. It is opened when first needed, and again after a failure."""
+
+    def __init__(self, copy: WalCopy, stanza: str, facts: Callable[[], claim.Facts], life: str, clock: Clock) -> None:
+        self.name = copy.name
+        self.url = copy.repository.url
+        self._copy = copy
+        self._stanza = stanza
+        self._facts = facts
+        self._life = life
+        self._clock = clock
+        self._archive: WalArchive | None = None
+
+    def archive(self) -> WalArchive:
+        """The archive, with this cluster's life in it."""
+        archive = self._archive
+        if archive is None:
+            stanza = stanza_of(self._copy.repository, self._stanza)
+            life = claim.require_life(stanza, self._life, self._facts, self._clock)
+            archive = self._archive = WalArchive(stanza, life)
+        return archive
+
+    def store(self, file_name: str, content: bytes | memoryview) -> bool:
+        """Make the file durable; True when it is new, False when this very file was there already."""
+        try:
+            archive = self.archive()
+            check_wal_file(file_name, content, archive.life)
+            archive.require_in_place()
+            new = archive.store(file_name, content)
+            archive.require_in_place()
+            return new
+        except LifeboatError:
+            self._archive = None
+            raise
+
+
+def push(request: ArchiveRequest, warn: Callable[[str], None]) -> bool:
+    """Store one file in every repository. True when it was new in any of the required ones.
+
+    An optional repository that fails is only warned about.
+    """
+    life = request.incarnation or claim.require_claimed(request.data_directory)
+    content = read_wal_file(request.path)
+    new = False
+    for copy in request.archive.copies:
+        place = Destination(copy, request.stanza, lambda: claim.facts_of(request.data_directory), life, SystemClock())
+        try:
+            new = place.store(request.path.name, content) or new
+        except LifeboatError as exc:
+            if copy in request.archive.required:
+                raise
+            warn(f"{copy.name} does not have {request.path.name}: {exc.message}")
+    return new

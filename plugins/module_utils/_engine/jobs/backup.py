@@ -32,6 +32,7 @@ from ..sources.tally import ByteTally
 from ..sources.workers import require_some
 from ..specs import ClusterSpec, RepositorySpec
 from ..version import VERSION
+from . import claim
 from .backup_claim import Claim
 from .backup_packs import Packs, new_prefix
 from .backup_policy import Decision, decide
@@ -83,7 +84,7 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     stanza = stanza_of(request.repository, request.cluster.stanza)
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         server = inspect(connection, request.cluster.data_directory)
-        life = stanza.require_registered()
+        life = claim.known_life(stanza, server.data_directory)
         stanza.require_same_cluster(life, server.system_identifier, server.major)
         require_source(server)
         headers = stanza.headers()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import wal_spool
 from ..clock import Clock
 from ..errors import LifeboatError, PreconditionError, UnsupportedError
 from ..ports import ProcessRunner, ProgressSink
@@ -20,7 +21,8 @@ from ..report.events import PhaseStarted
 from ..repository.access import stanza_of
 from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
-from ..specs import ClusterSpec, RepositorySpec
+from ..specs import ArchiveSpec, ClusterSpec, RepositorySpec, WalCopy
+from . import claim
 from .wal_wait import wait_for_segments
 
 _OURS = " archive-push "
@@ -36,6 +38,8 @@ class ArchivingRequest:
     repository: RepositorySpec
     agent: Path
     push_options: Sequence[str]
+    archive: ArchiveSpec | None = None  # everywhere that WAL goes; only `repository` unless given
+    claim: str | None = None
     archive_timeout: int = 60
     restart_allowed: bool = False
     replace_archiver: bool = False
@@ -53,6 +57,7 @@ class ArchivingResult:
     restarted: bool = False
     registered: bool = False
     proven_segment: str | None = None
+    incarnation: str | None = None
 
 
 @dataclass
@@ -60,7 +65,12 @@ class _Plan:
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     restart: bool = False
-    register: bool = False
+    claim: str | None = None  # what is to be claimed
+    incarnation: str | None = None  # known unless a new one is to be claimed
+
+    @property
+    def register(self) -> bool:
+        return self.claim is not None
 
     @property
     def changed(self) -> bool:
@@ -68,9 +78,13 @@ class _Plan:
 
 
 def archive_command(agent: Path, push_options: Sequence[str]) -> str:
-    """The shell line PostgreSQL runs for each segment; it names files, never secrets."""
+    """The shell line PostgreSQL runs for each segment; it names files, never secrets.
+
+    What the background has archived already costs no more than a look. The acknowledgement has to be newer than
+    the file, which is not any earlier one of its name then.
+    """
     words = " ".join(shlex.quote(word).replace("%", "%%") for word in (str(agent), "archive-push", *push_options))
-    return f'{words} "%p"'
+    return f'test "{wal_spool.ACKNOWLEDGEMENT}" -nt "%p" || exec {words} "%p"'
 
 
 def run(
@@ -78,10 +92,11 @@ def run(
 ) -> ArchivingResult:
     """Compare, change what differs, restart if allowed and needed, prove."""
     sink.emit(PhaseStarted("checking", "server, repository and command"))
-    stanza = stanza_of(request.repository, request.cluster.stanza)
+    copies = request.archive.copies if request.archive else (WalCopy("main", request.repository),)
+    stanzas = [stanza_of(copy.repository, request.cluster.stanza) for copy in copies]
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         server = inspect(connection, request.cluster.data_directory)
-        plan = _plan(request, stanza, server, connection)
+        plan = _plan(request, stanzas, server, connection)
         may_restart = plan.restart and request.restart_allowed
         if check_mode:
             return ArchivingResult(
@@ -93,8 +108,10 @@ def run(
                 registered=plan.register,
             )
         _require_working_agent(request, runner)
-        if plan.register:
-            stanza.register(server.system_identifier, server.major, server.wal_segment_bytes, clock)
+        if plan.claim is not None:
+            sink.emit(PhaseStarted("claiming", f"the archive as a new {plan.claim}"))
+            facts = claim.facts_of(server.data_directory)
+            plan.incarnation = claim.make(stanzas, server.data_directory, facts, plan.claim, clock)
         changes = {name: value for name, value in plan.after.items() if plan.before[name] != value}
         if changes:
             sink.emit(PhaseStarted("changing settings", ", ".join(changes)))
@@ -102,7 +119,14 @@ def run(
                 connection.alter_system(name, value)
             connection.rows("reloading the configuration", "SELECT pg_reload_conf()")
     if plan.restart and not may_restart:
-        return ArchivingResult(True, plan.before, plan.after, restart_required=True, registered=plan.register)
+        return ArchivingResult(
+            True,
+            plan.before,
+            plan.after,
+            restart_required=True,
+            registered=plan.register,
+            incarnation=plan.incarnation,
+        )
     if may_restart:
         sink.emit(PhaseStarted("restarting the server", str(server.data_directory)))
         service.restart(
@@ -112,13 +136,19 @@ def run(
             _RESTART_SECONDS,
         )
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
-        segment = _prove(request, stanza, plan, connection, clock, sink)
+        segment = _prove(request, stanzas, plan, server.data_directory, connection, clock, sink)
     return ArchivingResult(
-        plan.changed, plan.before, plan.after, restarted=may_restart, registered=plan.register, proven_segment=segment
+        plan.changed,
+        plan.before,
+        plan.after,
+        restarted=may_restart,
+        registered=plan.register,
+        proven_segment=segment,
+        incarnation=plan.incarnation,
     )
 
 
-def _plan(request: ArchivingRequest, stanza: Stanza, server: Server, connection: Connection) -> _Plan:
+def _plan(request: ArchivingRequest, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> _Plan:
     """What differs from the desired state, after refusing what must not be changed."""
     attempted = f"setting up WAL archiving for {request.cluster.name}"
     if server.in_recovery:
@@ -136,12 +166,14 @@ def _plan(request: ArchivingRequest, stanza: Stanza, server: Server, connection:
             "Give login_user a superuser.",
             code="role_lacks_privilege",
         )
-    life = stanza.current()
-    if life is not None:
-        stanza.require_same_cluster(life, server.system_identifier, server.major)
     settings = dict(server.settings)
     _require_no_foreign_archiver(request, settings, attempted)
-    plan = _Plan(register=life is None)
+    facts = claim.facts_of(server.data_directory)
+    plan = _Plan(claim=claim.plan_all(stanzas, server.data_directory, facts, request.claim))
+    if plan.claim is None:
+        plan.incarnation = claim.claimed(server.data_directory)
+    elif plan.claim == claim.TIMELINE:
+        plan.incarnation = stanzas[0].require_registered().incarnation
     wanted = {
         "archive_command": archive_command(request.agent, request.push_options),
         "archive_mode": "always" if settings["archive_mode"] == "always" else "on",
@@ -192,7 +224,13 @@ def _require_working_agent(request: ArchivingRequest, runner: ProcessRunner) -> 
 
 
 def _prove(
-    request: ArchivingRequest, stanza: Stanza, plan: _Plan, connection: Connection, clock: Clock, sink: ProgressSink
+    request: ArchivingRequest,
+    stanzas: Sequence[Stanza],
+    plan: _Plan,
+    data_directory: Path,
+    connection: Connection,
+    clock: Clock,
+    sink: ProgressSink,
 ) -> str | None:
     """Switch to a new segment and wait for the finished one, unless nothing changed and archiving works."""
     settings: dict[str, str] = dict(
@@ -212,10 +250,13 @@ def _prove(
     state = archiver.status(connection)
     if not plan.changed and state.last_archived and not state.failing:
         return state.last_archived
-    archive = WalArchive(stanza, stanza.require_registered())
+    required = stanzas[: len(request.archive.required)] if request.archive else stanzas
     sink.emit(PhaseStarted("proving the archive", "switching WAL and waiting for the segment"))
     connection.rows("writing a restore point", "SELECT pg_create_restore_point('lifeboat: archiving configured')")
     (segment,) = connection.row("asking for the current segment", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
     connection.rows("switching WAL", "SELECT pg_switch_wal()")
-    wait_for_segments(archive, [segment], connection, clock, request.proof_timeout)
+    for stanza in required:
+        life = claim.require_life(stanza, str(plan.incarnation), lambda: claim.facts_of(data_directory), clock)
+        archive = WalArchive(stanza, life)
+        wait_for_segments(archive, [segment], connection, clock, request.proof_timeout)
     return str(segment)

@@ -17,6 +17,7 @@ from ..ports import ProgressSink
 from ..postgres import wal_names
 from ..report.events import PhaseStarted, Warned
 from ..repository.wal import WalArchive
+from . import claim
 from .archive import check_wal_file
 
 SALVAGED_SUFFIX = ".unarchived-wal"
@@ -25,6 +26,7 @@ SALVAGED_SUFFIX = ".unarchived-wal"
 def salvage_wal(old: Path, archive: WalArchive, aside: Path, sink: ProgressSink) -> list[str]:
     """The names of files that were archived now or set aside in `aside`."""
     kept: list[str] = []
+    ours = claim.claimed(old.parent) == archive.life.incarnation  # a clone's WAL must not get among the original's
     for path in sorted(old.iterdir()):
         if not wal_names.is_wal_file_name(path.name) or not path.is_file() or archive.find(path.name) is not None:
             continue
@@ -36,7 +38,7 @@ def salvage_wal(old: Path, archive: WalArchive, aside: Path, sink: ProgressSink)
         if not kept:
             sink.emit(PhaseStarted("salvaging WAL", f"that was never archived, from {old}"))
         kept.append(path.name)
-        if (old / "archive_status" / f"{path.name}.ready").exists():
+        if ours and (old / "archive_status" / f"{path.name}.ready").exists():
             archive.store(path.name, content)
             continue
         durable.make_directories(aside, 0o700)

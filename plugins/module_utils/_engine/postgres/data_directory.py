@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from ..errors import IntegrityError
+from ..wal_spool import CLAIM_FILE
 from . import control_file
 from .control_file import CONTROL_FILE
 from .pages import PAGES_PER_SEGMENT
@@ -52,6 +53,7 @@ _WAL_SUBDIRECTORIES = ("archive_status", "summaries")
 _EXCLUDED_NAMES = frozenset(
     {
         ".DS_Store",
+        CLAIM_FILE,  # what is restored has to claim for itself
         "backup_label",
         "backup_manifest",
         "current_logfiles.tmp",

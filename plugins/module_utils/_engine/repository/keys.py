@@ -104,7 +104,7 @@ class EpochKeys:
         """The secret seed of the digests that recognise unchanged content; the same in every epoch."""
         return int.from_bytes(hkdf_sha256(self.naming, _CONTEXT, b"digests")[:8], "big")
 
-    def content_digest(self, data: bytes) -> str:
+    def content_digest(self, data: bytes | memoryview) -> str:
         """A keyed digest for names: equal content is recognised, but reveals nothing without the key.
 
         GMAC, whose hash the processor computes at memory speed, then HMAC over its 16 bytes: as the

@@ -96,6 +96,11 @@ def wal_folder(stanza: str, incarnation: str) -> str:
     return f"{stanza_folder(stanza)}wal/{incarnation}/"
 
 
+def gaps_folder(stanza: str, incarnation: str) -> str:
+    """One sealed document for each run of WAL files that were given up, named after the first."""
+    return f"{stanza_folder(stanza)}gaps/{incarnation}/"
+
+
 def wal_prefix(stanza: str, incarnation: str, file_name: str) -> str:
     """The start of the names under which `file_name` may be archived; the content's digest follows.
 

@@ -40,6 +40,14 @@ class Repository:
         """Who opened it."""
         return self.epochs[-1].recipient
 
+    def require_in_place(self) -> None:
+        """Refuse a directory whose disk is gone: what is written below an empty mount point is nowhere.
+
+        Only for those who keep a repository open for long. A bucket cannot vanish like this.
+        """
+        if "://" not in self.store.url and not exists(self.store):
+            _identity(self.store)
+
     @property
     def keys(self) -> EpochKeys:
         """The keys of the present epoch, for writing."""

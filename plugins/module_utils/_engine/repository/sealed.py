@@ -69,12 +69,14 @@ class Sealer:
         self.header = _HEADER.pack(MAGIC, _ROLE_CODES[role], keys.epoch, salt)
         aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
         self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
-        self._compress: Callable[[bytes | bytearray], bytes] = require("zstandard").ZstdCompressor(level=level).compress
+        self._compress: Callable[[bytes | bytearray | memoryview], bytes] = (
+            require("zstandard").ZstdCompressor(level=level).compress
+        )
         self._number = 0
 
-    def seal(self, raw: bytes | bytearray, *, last: bool = False) -> tuple[int, bytes]:
+    def seal(self, raw: bytes | bytearray | memoryview, *, last: bool = False) -> tuple[int, bytes]:
         """The next frame's number and bytes."""
-        payload: bytes | bytearray = self._compress(raw)
+        payload: bytes | bytearray | memoryview = self._compress(raw)
         flags = COMPRESSED
         if len(payload) >= len(raw):
             payload, flags = raw, 0
@@ -162,12 +164,19 @@ class StreamWriter:
         self._pending = bytearray()
         writer.write(sealer.header)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append raw bytes."""
-        self._pending += data
-        while len(self._pending) > FRAME_RAW_BYTES:  # one frame stays back: the last must say so
-            self._writer.write(self._sealer.seal(bytes(self._pending[:FRAME_RAW_BYTES]))[1])
-            del self._pending[:FRAME_RAW_BYTES]
+        view = memoryview(data)
+        if len(self._pending) + len(view) > FRAME_RAW_BYTES:  # one frame stays back: the last must say so
+            if self._pending:
+                room = FRAME_RAW_BYTES - len(self._pending)
+                self._pending += view[:room]
+                view = view[room:]
+                self.end_frame()
+            while len(view) > FRAME_RAW_BYTES:
+                self._writer.write(self._sealer.seal(view[:FRAME_RAW_BYTES])[1])
+                view = view[FRAME_RAW_BYTES:]
+        self._pending += view
 
     def end_frame(self) -> None:
         """Close the present frame, so that what was written so far can be read alone."""

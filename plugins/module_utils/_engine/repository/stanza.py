@@ -68,19 +68,62 @@ class Stanza:
             code="incarnation_missing",
         )
 
-    def register(self, system_identifier: int, major_version: int, segment_bytes: int, clock: Clock) -> Incarnation:
-        """Begin the stanza's first life; another cluster's stanza is refused (I5)."""
+    def register(
+        self,
+        system_identifier: int,
+        major_version: int,
+        segment_bytes: int,
+        clock: Clock,
+        incarnation: str | None = None,
+    ) -> Incarnation:
+        """Begin the stanza's first life; another cluster's stanza is refused (I5).
+
+        The life gets an id of its own, unless it has one in another repository already.
+        """
         current = self.current()
         if current is not None:
             self.require_same_cluster(current, system_identifier, major_version)
             return current
-        made = Incarnation(
-            1, secrets.token_hex(8), system_identifier, major_version, segment_bytes, utc_text(clock.now())
+        made = self._begin(1, system_identifier, major_version, segment_bytes, clock, incarnation)
+        # a lost race: check theirs
+        return made or self.register(system_identifier, major_version, segment_bytes, clock, incarnation)
+
+    def begin_another(
+        self,
+        system_identifier: int,
+        major_version: int,
+        segment_bytes: int,
+        clock: Clock,
+        incarnation: str | None = None,
+    ) -> Incarnation:
+        """Begin a new life after those there are: somebody has said that this is the same cluster, reborn."""
+        while True:
+            lives = self.incarnations()
+            number = lives[-1].number + 1 if lives else 1
+            made = self._begin(number, system_identifier, major_version, segment_bytes, clock, incarnation)
+            if made is not None:
+                return made
+
+    def _begin(
+        self,
+        number: int,
+        system_identifier: int,
+        major_version: int,
+        segment_bytes: int,
+        clock: Clock,
+        incarnation: str | None,
+    ) -> Incarnation | None:
+        life = Incarnation(
+            number,
+            incarnation or secrets.token_hex(8),
+            system_identifier,
+            major_version,
+            segment_bytes,
+            utc_text(clock.now()),
         )
-        name = f"{layout.incarnations_folder(self.name)}{made.number:06d}"
-        if not self.repository.put_document(name, self._incarnation_identity(name), asdict(made), if_absent=True):
-            return self.register(system_identifier, major_version, segment_bytes, clock)  # lost a race: check theirs
-        return made
+        name = f"{layout.incarnations_folder(self.name)}{number:06d}"
+        written = self.repository.put_document(name, self._incarnation_identity(name), asdict(life), if_absent=True)
+        return life if written else None
 
     def require_same_cluster(self, life: Incarnation, system_identifier: int, major_version: int) -> None:
         """Refuse a cluster that is not the one this stanza belongs to."""
@@ -90,7 +133,8 @@ class Stanza:
             f"using the stanza {self.name} of {self.repository.store.url}",
             f"it belongs to the cluster with system identifier {life.system_identifier} (PostgreSQL"
             f" {life.major_version}), but this server has {system_identifier} (PostgreSQL {major_version}).",
-            "Give this cluster a stanza of its own, or connect to the right server.",
+            "Give this cluster a stanza of its own, or connect to the right server. If it is the same cluster after"
+            " pg_upgrade, claim a new incarnation: pitr_configure with claim: incarnation.",
             code="stanza_of_another_cluster",
             expected=life.system_identifier,
             found=system_identifier,

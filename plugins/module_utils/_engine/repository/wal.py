@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ..errors import IntegrityError
 from . import layout
+from .records import record
 from .repository import Repository
 from .stanza import Incarnation, Stanza
 
@@ -31,6 +32,17 @@ class ArchivedFile:
     stored_bytes: int
 
 
+@dataclass(frozen=True)
+class RecordedGap:
+    """WAL files that were given up by the user's policy because the repository did not take them."""
+
+    files: list[str]
+    since: str
+    until: str
+    reason: str
+    policy: str
+
+
 class WalArchive:
     """Stores and fetches WAL files."""
 
@@ -38,6 +50,10 @@ class WalArchive:
         self._repository: Repository = stanza.repository
         self._stanza = stanza
         self.life = life
+
+    def require_in_place(self) -> None:
+        """Refuse a repository that has vanished since it was opened."""
+        self._repository.require_in_place()
 
     def find(self, file_name: str) -> ArchivedFile | None:
         """The archived file of this name. Two contents under one name are an error, not a choice."""
@@ -47,7 +63,7 @@ class WalArchive:
             raise self._conflict(file_name)
         return copies[0] if copies else None
 
-    def store(self, file_name: str, content: bytes) -> bool:
+    def store(self, file_name: str, content: bytes | memoryview) -> bool:
         """Make a file durable in the archive. False when this very content was there already."""
         digest = self._repository.keys.content_digest(content)
         present = self.find(file_name)
@@ -78,6 +94,26 @@ class WalArchive:
             )
         return content
 
+    def has_content(self, archived: ArchivedFile, content: bytes) -> bool:
+        """Whether this is what was archived."""
+        return self._repository.keys.content_digest(content) == archived.digest
+
+    def record_gap(self, file_names: list[str], since: str, until: str, reason: str, policy: str) -> None:
+        """Note WAL files that were given up and will never come."""
+        first = file_names[0]
+        document = {"files": file_names, "since": since, "until": until, "reason": reason, "policy": policy}
+        name = f"{layout.gaps_folder(self._stanza.name, self.life.incarnation)}{first}"
+        self._repository.put_document(name, self._gap_identity(first), document)
+
+    def recorded_gaps(self) -> list[RecordedGap]:
+        """WAL that was given up, oldest first."""
+        folder = layout.gaps_folder(self._stanza.name, self.life.incarnation)
+        found = []
+        for info in self._repository.store.list(folder):
+            document = self._repository.get_document(info.name, self._gap_identity(info.name[len(folder) :]))
+            found.append(record(RecordedGap, document))
+        return found
+
     def segments(self, timeline: int, first: str = "") -> Iterator[ArchivedFile]:
         """Archived segments of a timeline in order, from `first` on."""
         prefix = f"{layout.wal_folder(self._stanza.name, self.life.incarnation)}{timeline:08X}/"
@@ -99,6 +135,9 @@ class WalArchive:
         for info in self._repository.store.list(prefix):
             file_name, _dash, digest = info.name.rpartition("/")[2].rpartition("-")
             yield ArchivedFile(file_name, digest, info.name, info.size)
+
+    def _gap_identity(self, first: str) -> str:
+        return layout.identity("stanza", self._stanza.name, "gap", self.life.incarnation, first)
 
     def _identity(self, file_name: str) -> str:
         return layout.identity("stanza", self._stanza.name, "wal", self.life.incarnation, file_name)

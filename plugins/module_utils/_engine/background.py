@@ -1,0 +1,113 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the background processes of `archive_command` and `restore_command` have in common.
+
+There is one of each per data directory, by a lock that the kernel gives back however it ends.
+Each sleeps on a pipe that the foreground rings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from .wal_spool import WalSpool
+
+
+@contextlib.contextmanager
+def only_one(lock: str) -> Iterator[bool]:
+    """True inside the block when no other process holds the lock."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)
+
+
+class Bell:
+    """The listening end of the pipe. While it is open, whoever rings knows that somebody is there."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISFIFO(os.lstat(path).st_mode):
+                os.unlink(path)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        # for writing as well: so there is always somebody who may ring, and our own threads can
+        self._handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._rest = b""
+
+    def wait(self, seconds: float) -> list[str]:
+        """Sleep until it rings or the time is over; what was said."""
+        if not select.select([self._handle], [], [], seconds)[0]:
+            return []
+        with contextlib.suppress(BlockingIOError):
+            self._rest += os.read(self._handle, 1 << 16)
+        *lines, self._rest = self._rest.split(b"\n")
+        return [line.decode("utf-8", "replace") for line in lines]
+
+    def ring(self) -> None:
+        """Wake our own main thread."""
+        with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
+            os.write(self._handle, b"\n")
+
+    def close(self) -> None:
+        """From here on nobody listens."""
+        os.close(self._handle)
+
+
+class ChangedFile:
+    """Notices that a file is not the one it was."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._was = self._look()
+
+    def changed(self) -> bool:
+        """Whether it has been written, replaced or removed."""
+        return self._look() != self._was
+
+    def _look(self) -> tuple[int, int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def make_folders(*folders: str) -> None:
+    """The spool's folders, for the server's owner alone."""
+    for folder in folders:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+
+
+def remove_other_lives(folder: str, spool: WalSpool) -> None:
+    """Acknowledgements and fetched files of other lives mean nothing here."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name != spool.life:
+                remove_files(f"{folder}/{name}")
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{folder}/{name}")
+
+
+def remove_files(folder: str) -> None:
+    """All files of a folder of the spool."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{folder}/{name}")

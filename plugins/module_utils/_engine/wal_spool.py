@@ -1,0 +1,180 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder `pg_wal/lifeboat` of a data directory: what foreground and background tell each other.
+
+    acknowledged/LIFE/FILE   the file is durable in every required repository
+    current                  a link to the acknowledgements of the life that is claimed now
+    failed/FILE              why the last attempt to archive it failed
+    owed/REPOSITORY/FILE     archived, but not yet in this optional repository
+    dropped/REPOSITORY/FILE  given up by the drop policy, to be noted in this repository
+    fetched/LIFE/FILE        checked, waiting to be replayed
+    NAME.lock, .bell, .log   of the background processes `push` and `fetch`
+
+It lies in `pg_wal` because that is in no backup, goes with every restore, belongs to the server's
+owner, and is the file system that a fetched segment has to be on.
+
+Only what Python starts with anyway is imported here, and by nobody who reads this for
+`archive_command`: PostgreSQL starts that for every segment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+# Says in the data directory's root which life of a stanza it archives into. It is in no backup of ours, so
+# whatever was restored has none; a standby that was copied has it, and goes on where its primary ended.
+CLAIM_FILE = "lifeboat.incarnation"
+FOLDER = "pg_wal/lifeboat"
+PUSH, FETCH = "push", "fetch"
+_CLAIM_COMMENT = (
+    "# This cluster archives its WAL into this incarnation (Lifeboat). Never copy this file to another cluster.\n"
+)
+
+
+def life_name(system_identifier: int, incarnation: str) -> str:
+    """How a life is called in the spool and in the claim."""
+    return f"{system_identifier}-{incarnation}"
+
+
+def claim_text(life: str) -> str:
+    """What the claim file holds."""
+    return f"{_CLAIM_COMMENT}{life}\n"
+
+
+def claimed_life(data_directory: str) -> str | None:
+    """The life that this data directory has claimed; None when it has claimed none."""
+    try:
+        with open(f"{data_directory}/{CLAIM_FILE}", encoding="ascii") as stream:
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        return None
+    return lines[-1].strip() if lines and "-" in lines[-1] and not lines[-1].startswith("#") else None
+
+
+# An acknowledgement's name from the data directory on, where PostgreSQL runs `archive_command`.
+ACKNOWLEDGEMENT = f"{FOLDER}/current/%f"
+
+
+def forget_acknowledgements(data_directory: str) -> None:
+    """From now on none counts, until the background has looked at the claim anew."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(f"{data_directory}/{FOLDER}/current")
+
+
+def fetched(life: str) -> str:
+    """The name, from the data directory on, of the fetched file that belongs to `%f`."""
+    return f"{FOLDER}/fetched/{life}/%f"
+
+
+def identity(facts: os.stat_result) -> str:
+    """What tells a WAL file from a later one of the same name."""
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
+
+
+def greeting(options: list[str]) -> str:
+    """What the foreground says to the background: which program it is, and called with which options."""
+    return "\t".join([sys.path[0], *options]).replace("\n", " ")
+
+
+class WalSpool:
+    """One data directory's folder, for one life."""
+
+    def __init__(self, data_directory: str, life: str) -> None:
+        self.data_directory = data_directory
+        self.life = life
+        self.wal = f"{data_directory}/pg_wal"
+        self.folder = f"{data_directory}/{FOLDER}"
+        self.acknowledged = f"{self.folder}/acknowledged/{life}"
+        self.failed = f"{self.folder}/failed"
+        self.fetched = f"{self.folder}/fetched/{life}"
+
+    def bell(self, name: str) -> str:
+        """The pipe that wakes a background process."""
+        return f"{self.folder}/{name}.bell"
+
+    def lock(self, name: str) -> str:
+        """What a background process holds as long as it lives."""
+        return f"{self.folder}/{name}.lock"
+
+    def log(self, name: str) -> str:
+        """What it says."""
+        return f"{self.folder}/{name}.log"
+
+    def owed(self, repository: str) -> str:
+        """What an optional repository lacks."""
+        return f"{self.folder}/owed/{repository}"
+
+    def dropped(self, repository: str) -> str:
+        """What a repository will never get."""
+        return f"{self.folder}/dropped/{repository}"
+
+    def make_current(self) -> None:
+        """Let the shell see this life's acknowledgements, and no other's."""
+        temporary = f"{self.folder}/.current"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(f"acknowledged/{self.life}", temporary)
+        os.replace(temporary, f"{self.folder}/current")
+
+    def is_ready(self, file_name: str) -> bool:
+        """Whether the server waits for this file to be archived."""
+        return os.path.exists(f"{self.wal}/archive_status/{file_name}.ready")
+
+    def ready(self) -> list[str]:
+        """All files that the server waits for: histories first, then the oldest, as the server goes."""
+        status = f"{self.wal}/archive_status"
+        names = [name[:-6] for name in os.listdir(status) if name.endswith(".ready")]
+        return sorted(names, key=lambda name: (not name.endswith(".history"), name))
+
+    def acknowledge(self, file_name: str, facts: os.stat_result) -> None:
+        """Only ever called when the file is durable in every required repository (I4)."""
+        with open(f"{self.acknowledged}/{file_name}", "w", encoding="ascii") as stream:
+            stream.write(identity(facts))
+
+    def is_acknowledged(self, file_name: str, facts: os.stat_result) -> bool:
+        """Whether this very file is; one of an earlier file under its name does not count."""
+        return _read(f"{self.acknowledged}/{file_name}") == identity(facts)
+
+    def fail(self, file_name: str, message: str) -> None:
+        """Leave word for the foreground."""
+        temporary = f"{self.failed}/.{file_name}"
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(message)
+        os.replace(temporary, f"{self.failed}/{file_name}")
+
+    def failure(self, file_name: str) -> str | None:
+        """What went wrong with a file."""
+        return _read(f"{self.failed}/{file_name}")
+
+    def forget_failure(self, file_name: str) -> None:
+        """From now on only later attempts count."""
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.failed}/{file_name}")
+
+
+def ring(bell: str, message: str) -> bool:
+    """Wake the background process; False when nobody listens."""
+    try:
+        handle = os.open(bell, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(handle, message.encode() + b"\n")
+    except BlockingIOError:
+        pass  # it has plenty of reasons to wake up already
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None
