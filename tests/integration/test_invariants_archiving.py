@@ -30,6 +30,7 @@ class Pushing:
         self.folder = folder
         run(["cp", "-a", site.repository, self.repository])
         site.cluster.sql("SELECT pg_create_restore_point('something in the present segment')")
+        site.cluster.sql("CHECKPOINT")  # and on disk
         ((self.segment,),) = site.cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
         self.content = (site.cluster.data_directory / "pg_wal" / self.segment).read_bytes()
 
