@@ -54,6 +54,7 @@ def read(
     jobs: int = 2,
     refers_to_previous: bool = False,
     start_lsn: int = 1 << 40,
+    trusts_previous: bool = False,
 ) -> Backup:
     """Read the files as a backup does."""
     repository = stanza.repository
@@ -67,7 +68,7 @@ def read(
     sink = Collector()
     tally = ByteTally(sink, 0)
     reading = Reading(
-        PageCheck(checksums=False, start_lsn=start_lsn),
+        PageCheck(checksums=False, start_lsn=start_lsn, trusts_previous=trusts_previous),
         Digester(repository.keys.digest_seed),
         refers_to_previous=refers_to_previous,
         journal=lambda lines: None,

@@ -129,14 +129,14 @@ def test_what_grows_after_the_beginning_is_not_followed(
     stanza: Stanza, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(folder, "log", b"before")
-    pread = os.pread
+    preadv = os.preadv
 
-    def grows_meanwhile(handle: int, length: int, offset: int) -> bytes:
+    def grows_meanwhile(handle: int, windows: list[memoryview], offset: int) -> int:
         with path.open("ab") as stream:
             stream.write(b"after")
-        return pread(handle, length, offset)
+        return preadv(handle, windows, offset)
 
-    monkeypatch.setattr(os, "pread", grows_meanwhile)
+    monkeypatch.setattr(os, "preadv", grows_meanwhile)
     assert content(stanza, read(stanza, sources_in(folder)).by_name["log"]) == b"before"
 
 
@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_ours(
         raise OSError(5, "Input/output error")
 
     put(folder, f"base/1/{number}", page(1) * number)
-    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "preadv", fail)
     with expect.failure("data_file_not_readable") as failure:
         read(stanza, sources_in(folder))
     assert f"base/1/{number}" in failure.value.message
@@ -169,15 +169,22 @@ class Disk:
     """Gives what is written in a file, until it has been asked often enough; then what was there all the time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, torn: bytes, torn_reads: int) -> None:
-        self._pread, self._torn, self._torn_reads = os.pread, torn, torn_reads
+        self._pread, self._preadv, self._torn, self._torn_reads = os.pread, os.preadv, torn, torn_reads
         self.reads = 0
         monkeypatch.setattr(os, "pread", self.pread)
+        monkeypatch.setattr(os, "preadv", self.preadv)
         monkeypatch.setattr(page_check.time, "sleep", lambda seconds: None)
 
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         data = self._pread(handle, length, offset)
         self.reads += 1
         return self._torn + data[PAGE:] if offset == 0 and self.reads <= self._torn_reads else data
+
+    def preadv(self, handle: int, windows: list[memoryview], offset: int) -> int:
+        (window,) = windows
+        data = self.pread(handle, len(window), offset)
+        window[: len(data)] = data
+        return len(data)
 
 
 @pytest.mark.parametrize("pages", [2, 100])
@@ -216,6 +223,56 @@ def test_a_bad_page_that_replay_writes_anew_is_no_finding(
     disk = Disk(monkeypatch, b"", 0)
     assert read(stanza, sources_in(folder), start_lsn=20).findings.damaged == []
     assert disk.reads == 1
+
+
+@pytest.mark.parametrize("pages", [2, 100])
+def test_a_page_newer_than_the_backups_last_wal_is_damaged(stanza: Stanza, folder: Path, pages: int) -> None:
+    put(folder, "base/1/1", page(10) * (pages - 1) + page(30, valid=False))
+    for stop_lsn, damaged in ((30, []), (29, [f"base/1/1 block {pages - 1}"])):
+        findings = read(stanza, sources_in(folder), start_lsn=20).findings
+        findings.judge_excused(stop_lsn)
+        assert findings.damaged == damaged
+
+
+@pytest.mark.parametrize("refers_to_previous", [True, False])
+@pytest.mark.parametrize("pages", [2, 100, 3000])
+def test_a_page_that_was_found_good_is_judged_again_only_when_its_bytes_have_changed(
+    stanza: Stanza, folder: Path, monkeypatch: pytest.MonkeyPatch, pages: int, refers_to_previous: bool
+) -> None:
+    blocks = [page(1, filled=b"%d" % (number % 10)) for number in range(pages)]
+    path = put(folder, "base/1/1", b"".join(blocks))
+    first = read(stanza, sources_in(folder)).by_name
+    judged: list[list[tuple[int, int]]] = []
+    bad_pages = page_check.pages.bad_pages
+
+    def spy(buffer: Any, first_block: int, **how: Any) -> Any:
+        judged.append([(first_block + start, first_block + end) for start, end in how["ranges"] or []])
+        return bad_pages(buffer, first_block, **how)
+
+    monkeypatch.setattr(page_check.pages, "bad_pages", spy)
+    how = {"refers_to_previous": refers_to_previous, "trusts_previous": True}
+    later(stanza, folder, first, **how)
+    assert judged == []
+    blocks[-1] = page(2, valid=False)
+    path.write_bytes(b"".join(blocks))
+    sources = [replace(source, previous=first[source.name]) for source in sources_in(folder)]
+    assert read(stanza, sources, **how).findings.damaged == [f"base/1/1 block {pages - 1}"]
+    assert judged[0] == ([(pages - 1, pages)] if pages > 2 else [])
+
+
+@pytest.mark.parametrize("lsn", [10, 25])
+@pytest.mark.parametrize("pages", [2, 100])
+def test_a_page_that_was_not_found_good_is_judged_again(
+    stanza: Stanza, folder: Path, monkeypatch: pytest.MonkeyPatch, pages: int, lsn: int
+) -> None:
+    put(folder, "base/1/1", page(10) * (pages - 1) + page(lsn, valid=False))
+    monkeypatch.setattr(page_check.time, "sleep", lambda seconds: None)
+    first = read(stanza, sources_in(folder), start_lsn=20).by_name
+    assert first["base/1/1"].unproven == (pages - 1,)
+    sources = [replace(source, previous=first["base/1/1"]) for source in sources_in(folder)]
+    again = read(stanza, sources, start_lsn=40, trusts_previous=True, refers_to_previous=True)
+    assert again.findings.damaged == [f"base/1/1 block {pages - 1}"]
+    assert again.by_name["base/1/1"].unproven == (pages - 1,)
 
 
 def test_only_relations_are_judged(stanza: Stanza, folder: Path) -> None:

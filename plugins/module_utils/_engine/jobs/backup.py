@@ -178,6 +178,8 @@ class _Backup:
         control = control_file.read_bytes(self._server.data_directory)
         self._sink.emit(PhaseStarted("stopping backup mode"))
         stop = mode.stop()
+        copied.findings.judge_excused(stop.stop_lsn)
+        self._require_good_pages(copied.findings)
         (stop_time,) = self._connection.row("asking the server for its time", "SELECT clock_timestamp()")
         self._wait_for_wal(stop)
         header = self._header(copied, claim.generation, control, stop, stop_time, packs.stored_bytes)
@@ -187,15 +189,14 @@ class _Backup:
 
     def _copy(self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool) -> _Copied:
         directory, request = self._server.data_directory, self._request
-        scan = data_directory.scan(directory)
-        total = sum(entry.size for entry in scan if entry.kind is data_directory.EntryKind.FILE)
         parent, previous = self._decision.parent, self._decision.previous
+        total = previous.raw_bytes if previous else data_directory.total_bytes(directory)
         since = f", changes since {parent.backup_id}" if parent else ""
         self._sink.emit(PhaseStarted("copying files", f"{directory}{since}"))
         tally = ByteTally(self._sink, total, request.max_rate, self._clock)
         findings = Findings(spool, self._sink)
         reading = Reading(
-            PageCheck(self._server.data_checksums, start_lsn),
+            PageCheck(self._server.data_checksums, start_lsn, trusts_previous=self._pages_were_judged_alike(previous)),
             Digester(self._stanza.repository.keys.digest_seed),
             refers_to_previous=parent is not None,
             journal=claim.journal,
@@ -221,7 +222,10 @@ class _Backup:
             takes_over=parent is not None,
         )
         read_files(walk.sources(), crew)
-        if findings.damaged and request.fail_on_damaged_pages:
+        return _Copied(findings, tally.done, walk.tablespaces)
+
+    def _require_good_pages(self, findings: Findings) -> None:
+        if findings.damaged and self._request.fail_on_damaged_pages:
             raise IntegrityError(
                 "verifying pages while reading",
                 f"{len(findings.damaged)} pages are damaged, the first is {findings.damaged[0]}.",
@@ -229,7 +233,10 @@ class _Backup:
                 code="pages_damaged",
                 pages=findings.damaged[:100],
             )
-        return _Copied(findings, tally.done, walk.tablespaces)
+
+    def _pages_were_judged_alike(self, previous: manifest.Header | None) -> bool:
+        """Whether a page with the same bytes as in the last backup needs no second look."""
+        return previous is not None and previous.data_checksums == self._server.data_checksums
 
     def _times_can_be_trusted(self, previous: manifest.Header) -> bool:
         """After a promotion or a restore, or when the clock went back, a file's time proves nothing."""

@@ -153,6 +153,11 @@ def scan(data_directory: Path, emptied: Collection[str] = ()) -> Iterator[Entry]
     return _Scan(data_directory, emptied).entries()
 
 
+def total_bytes(data_directory: Path) -> int:
+    """How much there is to back up."""
+    return sum(entry.size for entry in scan(data_directory) if entry.kind is EntryKind.FILE)
+
+
 class _Scan:
     """One walk through a data directory. Its memory is bounded by the names in one directory."""
 

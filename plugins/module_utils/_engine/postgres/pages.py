@@ -10,6 +10,7 @@ does it for hundreds of pages at once, so that numpy's machine code does nearly 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Union
@@ -51,6 +52,8 @@ _ALIGNMENT = 8
 
 # Pages per round: enough that numpy's cost per call vanishes, few enough for the sums to stay in cache.
 _BATCH = 512
+# Fewer pages than this in a row are collected with others into one round: copying them costs less.
+_WORTH_A_ROUND = 64
 
 
 class PageProblem(Enum):
@@ -76,32 +79,45 @@ class BadPage:
     lsn: Lsn
 
 
-def bad_pages(buffer: Buffer, first_block: int, *, checksums: bool) -> list[BadPage]:
+def bad_pages(
+    buffer: Buffer, first_block: int, *, checksums: bool, ranges: Sequence[tuple[int, int]] | None = None
+) -> list[BadPage]:
     """Judge the pages in `buffer` as the server would on reading them; the first one's number is `first_block`.
 
     Pages of nothing but zeros are fine: a relation grows by them. Bytes behind the last whole page
-    are not looked at. Without data checksums in the cluster only the headers are judged.
+    are not looked at. Without data checksums in the cluster only the headers are judged. `ranges` are
+    those of pages to look at, counted from the buffer's first up to, not including, an end; all of
+    them unless given.
 
     What is found here is not yet a finding: the page may have been read while it was written. It
     is one when another read says the same and the page's LSN is older than the backup's start,
     because WAL replay writes all others anew.
     """
-    found: list[BadPage] = []
-    view = memoryview(buffer)
-    for start in range(0, len(view) // PAGE_BYTES, _BATCH):
-        batch = view[start * PAGE_BYTES : (start + _BATCH) * PAGE_BYTES]
-        found += _bad_in_batch(batch, first_block + start, checksums)
-    return found
-
-
-def _bad_in_batch(batch: memoryview, first_block: int, checksums: bool) -> list[BadPage]:
     numpy = require("numpy")
-    pages = len(batch) // PAGE_BYTES
-    words: Words = numpy.frombuffer(batch, "<u4", pages * PAGE_BYTES // 4).reshape(pages, _ROWS, _COLUMNS)
-    halfwords: Halfwords = words.view("<u2").reshape(pages, PAGE_BYTES // 2)
+    count = len(memoryview(buffer)) // PAGE_BYTES
+    words: Words = numpy.frombuffer(buffer, "<u4", count * PAGE_BYTES // 4).reshape(count, _ROWS, _COLUMNS)
+    wanted = [(start, min(end, count)) for start, end in ranges] if ranges is not None else [(0, count)]
+    found: list[BadPage] = []
+    scattered: list[int] = []
+    for start, end in wanted:
+        if end - start < _WORTH_A_ROUND:
+            scattered += range(start, end)
+            continue
+        for at in range(start, end, _BATCH):
+            last = min(at + _BATCH, end)
+            blocks: Words = numpy.arange(first_block + at, first_block + last, dtype="<u4")
+            found += _bad_in_batch(words[at:last], blocks, checksums)
+    for at in range(0, len(scattered), _BATCH):
+        index = numpy.array(scattered[at : at + _BATCH], "<u4")
+        found += _bad_in_batch(words[index], index + numpy.uint32(first_block), checksums)
+    return sorted(found, key=lambda bad: bad.block)
 
+
+def _bad_in_batch(words: Words, blocks: Words, checksums: bool) -> list[BadPage]:
+    numpy = require("numpy")
+    halfwords: Halfwords = words.view("<u2").reshape(len(words), PAGE_BYTES // 2)
     stored = halfwords[:, _CHECKSUM]
-    expected = _checksums(words, stored, first_block) if checksums else stored
+    expected = _checksums(words, stored, blocks) if checksums else stored
     empty = halfwords[:, _UPPER] == 0
     wrong_checksum = (expected != stored) & ~empty
     wrong_header = ~(_has_valid_header(halfwords) | empty)
@@ -120,7 +136,7 @@ def _bad_in_batch(batch: memoryview, first_block: int, checksums: bool) -> list[
         high, low = words[index, 0, :2].tolist()
         found.append(
             BadPage(
-                block=first_block + index,
+                block=int(blocks[index]),
                 problem=problem,
                 expected=int(expected[index]) if checksums else None,
                 found=int(stored[index]),
@@ -138,7 +154,7 @@ def _has_valid_header(halfwords: Halfwords) -> Flags:
     return valid
 
 
-def _checksums(words: Words, stored: Halfwords, first_block: int) -> Words:
+def _checksums(words: Words, stored: Halfwords, blocks: Words) -> Words:
     """The checksum each page should have. All rounds work in place on two small arrays."""
     numpy = require("numpy")
     sums: Words = numpy.empty((len(words), _COLUMNS), "<u4")
@@ -159,5 +175,5 @@ def _checksums(words: Words, stored: Halfwords, first_block: int) -> Words:
     mix()
     mix()
     folded: Words = numpy.bitwise_xor.reduce(sums, axis=1)
-    folded ^= numpy.arange(first_block, first_block + len(words), dtype="<u4")
+    folded ^= blocks
     return folded % 65535 + 1

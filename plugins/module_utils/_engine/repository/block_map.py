@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import IntegrityError
+from ..thirdparty import require
 from .packs import PlacedFrame
 from .sealed import Frame
 
@@ -68,11 +69,12 @@ def differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
         return [(0, count)]
     if new == known:
         return []
+    numpy = require("numpy")
+    common = min(count, len(known) // DIGEST_BYTES)
+    here, there = (numpy.frombuffer(digests, "<u8", common * 2).reshape(common, 2) for digests in (new, known))
+    changed: list[int] = numpy.flatnonzero((here != there).any(axis=1)).tolist()
     ranges: list[tuple[int, int]] = []
-    for page in range(count):
-        at = page * DIGEST_BYTES
-        if new[at : at + DIGEST_BYTES] == known[at : at + DIGEST_BYTES]:
-            continue
+    for page in [*changed, *range(common, count)]:
         if ranges and ranges[-1][1] == page:
             ranges[-1] = (ranges[-1][0], page + 1)
         else:

@@ -49,6 +49,7 @@ class FileEntry:
     chunks: tuple[Chunk, ...] = ()
     block_map: tuple[PlacedFrame, ...] = ()
     map_packs: tuple[str, ...] | None = None
+    unproven: tuple[int, ...] = ()  # pages that did not look good, for whatever reason
 
     def packs(self) -> list[str]:
         """The packs that are named here, in order of their first use."""
@@ -142,6 +143,8 @@ def render_entry(entry: Entry) -> bytes:
         line["a"] = entry.area
     if entry.map_packs is not None:
         line["q"] = entry.map_packs
+    if entry.unproven:
+        line["u"] = entry.unproven
     if entry.block_map:
         line["b"] = [place(placed) for placed in entry.block_map]
     else:
@@ -170,6 +173,7 @@ def parse_entry(line: bytes) -> Entry:
         chunks=tuple(Chunk(placed(*chunk[:4]), *chunk[4:]) for chunk in data.get("c", ())),
         block_map=tuple(placed(*place) for place in data.get("b", ())),
         map_packs=tuple(data["q"]) if "q" in data else None,
+        unproven=tuple(data.get("u", ())),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..store.base import ObjectWriter, Store
+from .compression import Buffer
 from .keys import EpochKeys
 from .sealed import HEADER_BYTES, Frame, Opener, Sealer
 
@@ -66,7 +67,7 @@ class PackWriter:
         self.pack_ids: list[str] = []
         self.stored_bytes = 0
 
-    def append(self, raw: bytes | bytearray) -> PlacedFrame:
+    def append(self, raw: Buffer) -> PlacedFrame:
         """Seal `raw` as one frame and say where it is."""
         pack = self._pack or self._begin()
         number, sealed = pack.sealer.seal(raw)

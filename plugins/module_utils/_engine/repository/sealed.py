@@ -24,6 +24,7 @@ from typing import Any
 from ..errors import IntegrityError, UnsupportedError
 from ..store.base import ObjectWriter, Store, missing
 from ..thirdparty import require
+from .compression import Buffer, compressor
 from .keys import EpochKeys
 
 MAGIC = b"LBT\x01"
@@ -69,14 +70,12 @@ class Sealer:
         self.header = _HEADER.pack(MAGIC, _ROLE_CODES[role], keys.epoch, salt)
         aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
         self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
-        self._compress: Callable[[bytes | bytearray | memoryview], bytes] = (
-            require("zstandard").ZstdCompressor(level=level).compress
-        )
+        self._compress = compressor(level)
         self._number = 0
 
-    def seal(self, raw: bytes | bytearray | memoryview, *, last: bool = False) -> tuple[int, bytes]:
+    def seal(self, raw: Buffer, *, last: bool = False) -> tuple[int, bytes]:
         """The next frame's number and bytes."""
-        payload: bytes | bytearray | memoryview = self._compress(raw)
+        payload: Buffer = self._compress(raw)
         flags = COMPRESSED
         if len(payload) >= len(raw):
             payload, flags = raw, 0

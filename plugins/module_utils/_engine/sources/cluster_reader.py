@@ -18,8 +18,11 @@ from pathlib import Path
 from ..errors import PreconditionError
 from ..ports import ProgressSink
 from ..postgres import data_directory, pages
+from ..postgres.pages import BadPage
+from ..postgres.wal_names import Lsn
 from ..report.events import Warned
 from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, differing, merge, parse, render
+from ..repository.compression import Buffer
 from ..repository.digests import Digester
 from ..repository.manifest import Chunk, FileEntry, render_entry
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
@@ -76,6 +79,7 @@ class Findings:
         self.files = 0
         self.needed_packs: set[str] | None = set()  # None: not known, an older backup did not say
         self.damaged: list[str] = []
+        self.excused: list[tuple[str, int, Lsn]] = []
         self.missed: list[str] = []
 
     def finished(self, number: int, entry: FileEntry) -> bytes:
@@ -96,6 +100,17 @@ class Findings:
             for block in blocks:
                 self.damaged.append(f"{path} block {block}")
                 self._sink.emit(Warned(f"damaged page: block {block} of {path}"))
+
+    def excuse(self, path: str, bad: list[BadPage]) -> None:
+        """Pages that WAL replay writes anew, if their LSN is true."""
+        with self._lock:
+            self.excused += [(path, page.block, page.lsn) for page in bad]
+
+    def judge_excused(self, stop_lsn: Lsn) -> None:
+        """No page can truly be newer than the backup's last WAL: what says so is damaged."""
+        for path, block, lsn in self.excused:
+            if lsn > stop_lsn:
+                self.damage(path, [block])
 
     def missed_change(self, path: str) -> None:
         """A file that skipping by size and time would have left out although its content changed."""
@@ -121,6 +136,8 @@ class Worker:
         self._reading = reading
         self._tally = tally
         self._findings = findings
+        self._window = memoryview(bytearray(_READ_BYTES))
+        self._unproven: list[int] = []  # pages of the present file
         self._waiting_bytes = 0
         self._unjournaled: list[bytes] = []
         self._unjournaled_bytes = 0
@@ -150,6 +167,7 @@ class Worker:
             self._unjournaled, self._unjournaled_bytes = [], 0
 
     def _read_open(self, source: SourceFile, handle: int, facts: os.stat_result) -> None:
+        self._unproven = []
         relation = data_directory.relation_segment(source.name) if source.area == "data" else None
         if relation is not None and facts.st_size > MAPPED_BYTES:
             self._read_mapped(source, handle, facts, relation.first_block)
@@ -168,65 +186,105 @@ class Worker:
     # --- files stored whole
 
     def _read_whole(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
+        if facts.st_size <= _READ_BYTES:
+            self._read_small(source, handle, facts, relation_start)
+            return
         digest = self._reading.digester.file()
-        pieces: list[bytes | bytearray] = []
         whole = _WholeFile(self, source)
-        previous = source.previous
-        # Content that is the same is not stored again; that can only be known before storing it
-        # where the file is small enough to be kept until its end.
-        keep = facts.st_size <= _READ_BYTES
         size = 0
         while size < facts.st_size:  # what grows after this moment is in the WAL
-            piece: bytes | bytearray = os.pread(handle, min(FRAME_RAW_BYTES, facts.st_size - size), size)
-            if not piece:
+            data = self._pread(handle, size, facts.st_size)
+            if not data:
                 break  # truncated meanwhile: replay truncates it again
-            if relation_start is not None:
-                piece = self._settled(source, handle, bytes(piece), size, relation_start + size // pages.PAGE_BYTES)
-            digest.update(piece)
-            size += len(piece)
-            self._tally.add(len(piece))
-            if keep:
-                pieces.append(piece)
-            else:
-                self._frames.add(piece, whole.expect(len(piece)))
-        entry = FileEntry(source.name, size, facts.st_mtime_ns, facts.st_mode & 0o777, source.area, digest.hexdigest())
-        same = previous is not None and (previous.size, previous.digest) == (size, entry.digest)
-        if source.expected_same and not same and _still(handle, facts):
-            self._findings.missed_change(source.name)
-        if same and previous is not None and keep and self._reading.refers_to_previous:
+            digest.update(data)
+            self._store(data, whole)
+            size += len(data)
+            self._tally.add(len(data))
+        whole.close(self._close_whole(source, handle, facts, size, digest.hexdigest()))
+
+    def _read_small(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
+        """A file that is in memory as a whole before its first byte is stored: maybe that need not be."""
+        previous = source.previous
+        data = self._pread(handle, 0, facts.st_size)
+        digest = self._digest(data)
+        if relation_start is not None:
+            proven = self._was_proven(previous) and previous is not None and previous.digest == digest
+            settled = data if proven else self._settled(source, handle, data, 0, relation_start)
+            if settled is not data:
+                data = memoryview(settled)
+                digest = self._digest(data)
+        self._tally.add(len(data))
+        entry = self._close_whole(source, handle, facts, len(data), digest)
+        if previous is not None and self._reading.refers_to_previous and _same_content(previous, entry):
             self.finished(source, replace(entry, chunks=previous.chunks))
             return
-        for piece in pieces:
-            self._frames.add(piece, whole.expect(len(piece)))
+        whole = _WholeFile(self, source)
+        self._store(data, whole)
         whole.close(entry)
+
+    def _close_whole(self, source: SourceFile, handle: int, facts: os.stat_result, size: int, digest: str) -> FileEntry:
+        """The file's entry, still without places."""
+        entry = self._entry(source, facts, size, digest)
+        same = source.previous is not None and _same_content(source.previous, entry)
+        if source.expected_same and not same and _still(handle, facts):
+            self._findings.missed_change(source.name)
+        return entry
+
+    def _entry(self, source: SourceFile, facts: os.stat_result, size: int, digest: str = "") -> FileEntry:
+        """A file that was read, before its bytes have their places."""
+        mode, unproven = facts.st_mode & 0o777, tuple(self._unproven)
+        return FileEntry(source.name, size, facts.st_mtime_ns, mode, source.area, digest, unproven=unproven)
+
+    def _was_proven(self, previous: FileEntry | None) -> bool:
+        """Whether the last backup has looked at every page of a file as this one would, and found it good."""
+        return self._reading.check.trusts_previous and previous is not None and not previous.unproven
+
+    def _store(self, data: memoryview, whole: _WholeFile) -> None:
+        for start in range(0, len(data), FRAME_RAW_BYTES):
+            piece = data[start : start + FRAME_RAW_BYTES]
+            self._frames.add(piece, whole.expect(len(piece)))
+
+    def _digest(self, data: memoryview) -> str:
+        digest = self._reading.digester.file()
+        digest.update(data)
+        return str(digest.hexdigest())
+
+    def _pread(self, handle: int, offset: int, end: int) -> memoryview:
+        """The next bytes, in memory that the next call uses again."""
+        count = os.preadv(handle, [self._window[: min(_READ_BYTES, end - offset)]], offset)
+        return self._window[:count]
 
     # --- files with a block map
 
     def _read_mapped(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int) -> None:
         previous = self._previous_map(source)
+        old = previous.digests if previous else b""
+        known = old if self._reading.refers_to_previous else b""
+        proven = old if self._was_proven(source.previous) else b""
         draft = _MapDraft(self, source, previous if self._reading.refers_to_previous else None)
-        known = previous.digests if previous and self._reading.refers_to_previous else b""
         digests = bytearray()
         size = 0
         while size < facts.st_size:
-            data = os.pread(handle, min(_READ_BYTES, facts.st_size - size), size)
+            data = self._pread(handle, size, facts.st_size)
             if not data:
                 break
             first = size // pages.PAGE_BYTES
-            new = bytearray(self._reading.digester.pages(data))
-            for start, end in differing(new, known[first * DIGEST_BYTES : first * DIGEST_BYTES + len(new)]):
-                piece = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
-                offset = size + start * pages.PAGE_BYTES
-                settled = self._settled(source, handle, piece, offset, relation_start + first + start)
-                if settled is not piece:
-                    new[start * DIGEST_BYTES : end * DIGEST_BYTES] = self._reading.digester.pages(settled)
-                draft.add(first + start, settled)
+            new = self._reading.digester.pages(data)
+            here = slice(first * DIGEST_BYTES, first * DIGEST_BYTES + len(new))
+            unproven = differing(new, proven[here])
+            if unproven:
+                settled = self._settled(source, handle, data, size, relation_start + first, unproven)
+                if settled is not data:
+                    data = memoryview(settled)
+                    new = self._reading.digester.pages(data)
+            for start, end in differing(new, known[here]):
+                draft.add(first + start, data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES])
             digests += new
             size += len(data)
             self._tally.add(len(data))
         if source.expected_same and (previous is None or previous.digests != digests) and _still(handle, facts):
             self._findings.missed_change(source.name)
-        entry = FileEntry(source.name, size, facts.st_mtime_ns, facts.st_mode & 0o777, source.area)
+        entry = self._entry(source, facts, size)
         if not draft.close(entry, bytes(digests)):
             self._waiting_bytes += len(digests)
             if self._waiting_bytes > _MAX_WAITING_BYTES:
@@ -236,11 +294,11 @@ class Worker:
     def _previous_map(self, source: SourceFile) -> BlockMap | None:
         if source.previous is None or not source.previous.block_map:
             return None
-        if not self._reading.refers_to_previous and not source.expected_same:
+        if not (self._reading.refers_to_previous or self._was_proven(source.previous) or source.expected_same):
             return None  # a full backup looks at it only to compare
         return parse(b"".join(self._previous_maps.read(placed) for placed in source.previous.block_map))
 
-    def add_frame(self, piece: bytes | bytearray, placed: Placed) -> None:
+    def add_frame(self, piece: Buffer, placed: Placed) -> None:
         """Store pages; `placed` is told where they are."""
         self._frames.add(piece, placed)
 
@@ -257,12 +315,22 @@ class Worker:
         self.finished(source, replace(entry, block_map=placed, map_packs=tuple(sorted(block_map.packs()))))
 
     def _settled(
-        self, source: SourceFile, handle: int, piece: bytes, offset: int, first_block: int
-    ) -> bytes | bytearray:
-        settled, bad = self._reading.check.settled(handle, piece, offset, first_block)
-        if bad:
-            self._findings.damage(source.name, bad)
-        return settled
+        self,
+        source: SourceFile,
+        handle: int,
+        data: memoryview,
+        offset: int,
+        first_block: int,
+        ranges: list[tuple[int, int]] | None = None,
+    ) -> Buffer:
+        settled = self._reading.check.settled(handle, data, offset, first_block, ranges)
+        if settled.bad:
+            self._findings.damage(source.name, settled.bad)
+        if settled.excused:
+            self._findings.excuse(source.name, settled.excused)
+        file_start = first_block - offset // pages.PAGE_BYTES
+        self._unproven += [block - file_start for block in (*settled.bad, *(page.block for page in settled.excused))]
+        return settled.data
 
 
 class _WholeFile:
@@ -310,7 +378,7 @@ class _MapDraft:
         self._entry: FileEntry | None = None
         self._digests = b""
 
-    def add(self, first_page: int, data: bytes | bytearray) -> None:
+    def add(self, first_page: int, data: memoryview) -> None:
         """Changed pages in ascending order."""
         start = 0
         while start < len(data):
@@ -327,12 +395,11 @@ class _MapDraft:
 
     def _seal(self) -> None:
         if self._buffered:
-            piece, buffered = bytes(self._buffer), self._buffered
-            self._buffer.clear()
-            self._buffered = []
+            piece, buffered = self._buffer, self._buffered
+            self._buffer, self._buffered = bytearray(), []
             self._store(piece, buffered)
 
-    def _store(self, piece: bytes | bytearray, parts: list[tuple[int, int]]) -> None:
+    def _store(self, piece: Buffer, parts: list[tuple[int, int]]) -> None:
         self._open_frames += 1
         ends = [start for _page, start in parts[1:]] + [len(piece)]
 
@@ -358,6 +425,10 @@ class _MapDraft:
         block_map = merge(self._previous, self._runs, self._digests)
         self._worker.finish_map(self._source, self._entry, block_map, self._previous)
         return True
+
+
+def _same_content(previous: FileEntry, entry: FileEntry) -> bool:
+    return (previous.size, previous.digest) == (entry.size, entry.digest)
 
 
 def _still(handle: int, before: os.stat_result) -> bool:

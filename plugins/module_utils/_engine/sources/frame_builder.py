@@ -11,12 +11,11 @@ hundred thousand frames. Where a piece has come to lie is told when its frame is
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Union
 
+from ..repository.compression import Buffer
 from ..repository.packs import PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 
-Piece = Union[bytes, bytearray]
 # Told the frame and where in its raw bytes the piece begins.
 Placed = Callable[[PlacedFrame, int], None]
 
@@ -29,8 +28,8 @@ class FrameBuilder:
         self._bundle = bytearray()
         self._waiting: list[tuple[Placed, int]] = []
 
-    def add(self, piece: Piece, placed: Placed) -> None:
-        """Take a piece of at most a frame's size."""
+    def add(self, piece: Buffer, placed: Placed) -> None:
+        """Take a piece of at most a frame's size; whoever gave it may use its memory again."""
         if len(piece) == FRAME_RAW_BYTES:
             placed(self._packs.append(piece), 0)
             return
@@ -43,7 +42,7 @@ class FrameBuilder:
         """Seal what is bundled."""
         if not self._waiting:
             return
-        frame = self._packs.append(bytes(self._bundle))
+        frame = self._packs.append(self._bundle)
         waiting, self._waiting = self._waiting, []
         self._bundle.clear()
         for placed, start in waiting:

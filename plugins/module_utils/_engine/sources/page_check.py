@@ -7,13 +7,31 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..postgres import pages
+from ..postgres.pages import BadPage
 from ..postgres.wal_names import Lsn
+from ..repository.compression import Buffer
 
 _ATTEMPTS = 5
 _PAUSE = 0.02
+
+Ranges = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Pages after torn ones were read again.
+
+    `bad` are blocks that stay bad. `excused` are pages that look bad although WAL replay will write
+    them anew, if their LSN is true: that can only be told when the backup's last LSN is known.
+    """
+
+    data: Buffer
+    bad: list[int]
+    excused: list[BadPage]
 
 
 @dataclass(frozen=True)
@@ -21,24 +39,30 @@ class PageCheck:
     """Whether pages carry checksums, and from where on a bad page is no finding.
 
     A page changed since the backup's start may be read half written; replaying WAL writes it whole.
+    With `trusts_previous`, pages whose bytes the last backup has were found good then.
     """
 
     checksums: bool
     start_lsn: Lsn
+    trusts_previous: bool = False
 
-    def suspects(self, data: bytes | bytearray, first_block: int) -> list[int]:
-        """Blocks that no running change explains."""
-        found = pages.bad_pages(data, first_block, checksums=self.checksums)
-        return [page.block for page in found if page.lsn < self.start_lsn]
+    def _judged(self, data: Buffer, first_block: int, ranges: Ranges | None) -> tuple[list[int], list[BadPage]]:
+        """Blocks that no running change explains, and pages that one may explain."""
+        found = pages.bad_pages(data, first_block, checksums=self.checksums, ranges=ranges)
+        suspects = [page.block for page in found if page.lsn < self.start_lsn]
+        return suspects, [page for page in found if page.lsn >= self.start_lsn]
 
-    def settled(self, handle: int, data: bytes, offset: int, first_block: int) -> tuple[bytes | bytearray, list[int]]:
-        """The data with torn pages read again, and the blocks that stay bad.
+    def settled(
+        self, handle: int, data: Buffer, offset: int, first_block: int, ranges: Ranges | None = None
+    ) -> Settled:
+        """The data, copied if torn pages had to be read again.
 
-        `data` was read at `offset` of the file, where block `first_block` of the relation is.
+        `data` was read at `offset` of the file, where block `first_block` of the relation is. Only
+        pages in `ranges` of it are looked at, if given.
         """
-        suspects = self.suspects(data, first_block)
+        suspects, excused = self._judged(data, first_block, ranges)
         if not suspects:
-            return data, []
+            return Settled(data, [], excused)
         mended = bytearray(data)
         for _number in range(_ATTEMPTS):
             time.sleep(_PAUSE)
@@ -47,7 +71,7 @@ class PageCheck:
                 page = os.pread(handle, pages.PAGE_BYTES, offset + start)
                 if len(page) == pages.PAGE_BYTES:  # else truncated meanwhile
                     mended[start : start + pages.PAGE_BYTES] = page
-            suspects = self.suspects(mended, first_block)
+            suspects, excused = self._judged(mended, first_block, ranges)
             if not suspects:
                 break
-        return mended, suspects
+        return Settled(mended, suspects, excused)
