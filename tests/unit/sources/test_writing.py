@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -51,12 +52,10 @@ def test_a_link_in_the_way_is_not_followed(stanza: Stanza, backup: Backup, targe
 def test_a_full_disk_is_explained(
     stanza: Stanza, backup: Backup, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_full(descriptor: int, *_ignored: object, **__: object) -> object:
-        os.close(descriptor)
-        return Path("/dev/full").open("wb", buffering=0)
+    def write_to_a_full_disk(*_ignored: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fdopen", open_full)
-    monkeypatch.setattr(os, "fchmod", lambda *_ignored: None)
+    monkeypatch.setattr(os, "write", write_to_a_full_disk)
     with expect.failure("restore_write_failed") as failure:
         write(stanza, backup, target)
     assert "No space left" in failure.value.message

@@ -9,7 +9,6 @@ directory by mistake any more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..repository.manifest import FileEntry
 from . import workers
 from .file_reader import FileReader
 from .file_update import update_file
+from .new_file import NewFile, WriteBuffer
 from .tally import ByteTally
 
 
@@ -33,7 +33,7 @@ class Destination:
     keeps_equal: bool = False
 
 
-def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> ManifestFile:
+def _write(destination: Destination, reader: FileReader, buffer: WriteBuffer, tally: ByteTally) -> ManifestFile:
     """Write one file; returns what PostgreSQL's manifest will say of it."""
     path, entry = destination.path, destination.entry
     checksum = file_checksum()
@@ -41,14 +41,10 @@ def _write(destination: Destination, reader: FileReader, tally: ByteTally) -> Ma
         if destination.keeps_equal and update_file(path, entry, reader, checksum, tally):
             return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
         checksum = file_checksum()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb", buffering=0) as stream:
-            os.fchmod(stream.fileno(), entry.mode)
+        with NewFile(path, entry.mode, entry.size, buffer) as file:
             for piece in reader.pieces(entry):
                 checksum.update(piece)
-                view = memoryview(piece)
-                while view:
-                    view = view[stream.write(view) or 0 :]
+                file.write(piece)
                 tally.add(len(piece))
     except OSError as exc:
         raise write_error(path, exc) from exc
@@ -70,7 +66,8 @@ def write_files(destinations: Iterable[Destination], readers: list[FileReader], 
     written: list[ManifestFile] = []  # appending to a list is atomic
 
     def worker(reader: FileReader) -> workers.Worker[Destination]:
-        return (lambda destination: written.append(_write(destination, reader, tally))), (lambda: None)
+        buffer = WriteBuffer()
+        return (lambda destination: written.append(_write(destination, reader, buffer, tally))), (lambda: None)
 
     workers.run(destinations, [worker(reader) for reader in readers])
     return written
