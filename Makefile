@@ -16,7 +16,7 @@ demo: ## Lose a database and get it back, on a throwaway PostgreSQL (KEEP=1 keep
 	@tools/dev/demo.sh
 
 .PHONY: test
-test: ## Run all tests against real servers (ARGS="-k restore", LIFEBOAT_PG="13 15 17 18")
+test: ## Run all tests against real servers (ARGS="-k restore", LIFEBOAT_PG="15 17")
 	@tools/dev/test.sh $(ARGS)
 
 .PHONY: clean

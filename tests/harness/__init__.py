@@ -11,7 +11,7 @@ from __future__ import annotations
 from .cluster import DATABASE, PASSWORD, PASSWORD_ROLE, SUPERUSER, Cluster, free_port
 from .guard import wait_until
 from .machine import BUILD, CHECKOUT, PROGRAMS, CommandFailed, cannot_be_had, run, server_folder, server_user
-from .postgres import Postgres, versions
+from .postgres import Postgres, main_version, versions
 from .run_folder import RunFolder
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "RunFolder",
     "cannot_be_had",
     "free_port",
+    "main_version",
     "run",
     "server_folder",
     "server_user",

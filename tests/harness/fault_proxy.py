@@ -210,6 +210,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    _counted = False
 
     @property
     def proxy(self) -> FaultProxy:
@@ -223,12 +224,19 @@ class _Handler(BaseHTTPRequestHandler):
         line = f"{self.command} {self.path}"
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.begin(line, dict(self.headers))
+        self._counted = True
         try:
             if fault is None:
                 self.answer(self.forward(body))
             else:
                 fault(Exchange(self, line, body))
         finally:
+            self.done()
+
+    def done(self) -> None:
+        """The request counts no more. Before the client knows: it may send the next one at once."""
+        if self._counted:
+            self._counted = False
             self.proxy.end()
 
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = handle_request
@@ -248,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, reply: Reply, length: int | None = None) -> None:
         """Send an answer, or with *length* only that much of its body."""
+        self.done()
         self.send_response_only(reply.status, reply.reason)
         announced = dict(reply.headers).get("Content-Length") if self.command == "HEAD" else None
         for name, value in reply.headers:
@@ -262,6 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+        self.done()
         self.connection.close()
 
     def wait_for_the_end(self) -> None:

@@ -69,9 +69,18 @@ def end_processes_in(folder: Path) -> None:
         wait_until(lambda: not processes_in(folder), "all processes were killed")
 
 
+def unmount_below(folder: Path) -> None:
+    """Take away what tests have mounted there, the innermost first."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in reversed(mounts):
+        if Path(mount).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
+
+
 def end_run(folder: Path) -> None:
     """End the processes of a run and remove its folder; LIFEBOAT_KEEP=1 keeps the folder for inspection."""
     end_processes_in(folder)
+    unmount_below(folder)
     if os.environ.get("LIFEBOAT_KEEP") != "1":
         subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(folder, ignore_errors=True)

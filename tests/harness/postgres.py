@@ -19,6 +19,7 @@ from .machine import CHECKOUT, cannot_be_had, run, server_folder, server_user
 from .run_folder import RunFolder
 
 KNOWN_VERSIONS = (13, 15, 17, 18)
+MAIN_VERSION = 17
 
 CONFIGURATION = """
 # The test harness
@@ -48,8 +49,14 @@ CREATE INDEX orders_customer ON orders (customer);
 
 
 def versions() -> list[int]:
-    """The major versions that this run tests, oldest first: those of LIFEBOAT_PG, by default 15 and 17."""
-    return sorted({int(word) for word in os.environ.get("LIFEBOAT_PG", "15 17").split()})
+    """The major versions that this run tests, oldest first: those of LIFEBOAT_PG, by default all that are known."""
+    asked = os.environ.get("LIFEBOAT_PG", "").split()
+    return sorted({int(word) for word in asked} or KNOWN_VERSIONS)
+
+
+def main_version() -> int:
+    """The one that runs what every version would do alike: 17, or the newest where 17 was not asked for."""
+    return MAIN_VERSION if MAIN_VERSION in versions() else versions()[-1]
 
 
 class Postgres:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures for tests against the real thing.
 
-A test that asks for `postgres`, `clone` or `cluster` runs once for each version of LIFEBOAT_PG (default "15 17");
-marked `one_version`, only with the newest of them. LIFEBOAT_KEEP=1 leaves the run's folder for inspection until the
-next run.
+A test that asks for `postgres`, `clone` or `cluster` runs with the main version of LIFEBOAT_PG; marked
+`every_version`, because the version matters, once for each of them. LIFEBOAT_KEEP=1 leaves the run's folder for
+inspection until the next run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Cluster, Postgres, RunFolder, versions
+from harness import Cluster, Postgres, RunFolder, main_version, versions
 from harness.playbooks import Ansible, install_collection
 from lifeboat_fixtures import bare_site, new_folder, new_place, site
 from s3_fixtures import proxy, s3, s3_place, s3_spec, s3_store, store_for, troubled_store
@@ -38,9 +38,8 @@ __all__ = [
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread tests over the PostgreSQL versions."""
     if "postgres" in metafunc.fixturenames:
-        tested = versions()
-        if metafunc.definition.get_closest_marker("one_version"):
-            tested = tested[-1:]
+        everywhere = metafunc.definition.get_closest_marker("every_version")
+        tested = versions() if everywhere else [main_version()]
         metafunc.parametrize("postgres", tested, indirect=True, ids=[f"pg{major}" for major in tested])
 
 

@@ -17,6 +17,7 @@ def archiving(site: Site) -> dict[str, str]:
     return dict(site.cluster.sql("SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)", names=names))
 
 
+@pytest.mark.every_version
 def test_it_predicts_changes_proves_and_then_changes_nothing(bare_site: Site) -> None:
     site = bare_site
     before, untouched = archiving(site), (site.settings(), tree(site.repository))

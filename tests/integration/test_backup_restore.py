@@ -69,6 +69,7 @@ def test_the_command_backs_up_as_root_and_as_the_owner(site: Site) -> None:
     assert by_owner in site.lifeboat("info").stdout
 
 
+@pytest.mark.every_version
 def test_a_proof_by_restoring(site: Site, new_place: Callable[[], Cluster]) -> None:
     scratch = new_place().socket_dir  # a directory of the server's user
     orders = {"name": "orders", "database": "app", "table": "orders"}

@@ -106,7 +106,7 @@ def test_a_demo_that_does_not_get_to_its_end_leaves_nothing(demo: Callable[..., 
     run.process.send_signal(number)
     run.wait()
     wait_until(lambda: not stage.exists(), "the demo's folder was removed", timeout=120)
-    assert not processes_in(stage)
+    wait_until(lambda: not processes_in(stage), "the last of the demo's processes had ended")
 
 
 def test_a_demo_is_kept_on_request(demo: Callable[..., Demo]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from harness import DATABASE, Cluster
 from support import Site, task
 
@@ -55,6 +56,7 @@ def reached(commits: list[Commit], target: datetime) -> set[int]:
     return {commit.transaction for commit in commits[:stops]}
 
 
+@pytest.mark.every_version
 def test_exactly_the_commits_before_the_target(site: Site, new_place: Callable[[], Cluster]) -> None:
     commits = write_ledger(site.cluster)
     in_table = {row[0] for row in site.cluster.sql("SELECT transaction FROM ledger")}

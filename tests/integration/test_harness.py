@@ -50,6 +50,7 @@ class Victim(NamedTuple):
     postmaster: int
 
 
+@pytest.mark.every_version
 def test_a_clone_is_a_server_of_that_version_with_the_templates_contents(postgres: Postgres, cluster: Cluster) -> None:
     assert cluster.sql("SHOW server_version_num")[0][0].startswith(str(postgres.major))
     assert cluster.sql("SHOW data_checksums") == [("on",)]
@@ -106,6 +107,7 @@ def test_a_data_directory_made_by_something_else_is_a_cluster_too(postgres: Post
         assert "ready to accept connections" in adopted.log_tail()
 
 
+@pytest.mark.every_version
 def test_postgresqls_own_tools_judge_a_copy(postgres: Postgres, cluster: Cluster) -> None:
     copy = cluster.data_directory.with_name("copy")
     cluster.run("pg_basebackup", "--pgdata", copy, "--checkpoint", "fast")

@@ -44,6 +44,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgr
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import WalFileKind
 from harness import Cluster, Postgres, RunFolder, server_folder, wait_until
 
+pytestmark = pytest.mark.every_version
+
 MIB = 1 << 20
 Clone = Callable[[str], Cluster]
 BadBlock = tuple[str, int, int, int]  # file, block in it, checksum of the content, checksum in the page

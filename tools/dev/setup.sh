@@ -10,7 +10,7 @@
 # there, says nothing and takes less than a second.
 #
 #   demo   build/venv-demo and one PostgreSQL
-#   test   build/venv, the PostgreSQL versions of $LIFEBOAT_PG (default "15 17") and an S3 server
+#   test   build/venv, the PostgreSQL versions of $LIFEBOAT_PG (default "13 15 17 18") and an S3 server
 #   lint   build/venv
 #
 # LIFEBOAT_CACHE (default build/cache) keeps unpacked components; several checkouts
@@ -27,7 +27,7 @@ case ${1:-} in
 esac
 case $1 in
   demo) postgres=(any) ;;
-  test) read -ra postgres <<<"${LIFEBOAT_PG:-15 17}" ;;
+  test) read -ra postgres <<<"${LIFEBOAT_PG:-13 15 17 18}" ;;
   lint) postgres=() ;;
 esac
 

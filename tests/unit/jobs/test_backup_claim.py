@@ -154,9 +154,7 @@ def test_what_has_gone_of_a_dead_one_is_read_again(
     assert packs_needed(cluster) == packs_there(store) != set()
 
 
-def test_nobody_goes_on_from_one_that_only_seems_dead(
-    cluster: Cluster, store: MemoryStore, monkeypatch: Patch
-) -> None:
+def test_nobody_goes_on_from_one_that_only_seems_dead(cluster: Cluster, store: MemoryStore, monkeypatch: Patch) -> None:
     """It could wake up, and remove its packs because it cannot publish."""
     interrupted(cluster, monkeypatch)
     kept = packs_there(store)

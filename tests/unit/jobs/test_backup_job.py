@@ -117,6 +117,7 @@ def test_a_backup_that_failed_leaves_nothing(
 def test_damaged_pages_can_be_refused(cluster: Cluster, store: MemoryStore) -> None:
     cluster.put_wal(2, 3)
     before = set(store.objects)
+    (cluster.data / "base/1/2619").write_bytes(bytes(8192))
     (cluster.data / "base/1/1259").write_bytes(bytes(8) + b"\x01" * 8184)
     with expect.failure("pages_damaged"):
         cluster.back_up(fail_on_damaged_pages=True)

@@ -98,6 +98,17 @@ def test_what_belongs_to_the_configuration_says_so(stanza: Stanza, folder: Path)
 # --- whatever the server does meanwhile
 
 
+@pytest.mark.parametrize("whole", [0, 5, MAPPED_BYTES // PAGE])
+def test_a_relation_that_ends_inside_a_page_is_reported(stanza: Stanza, folder: Path, whole: int) -> None:
+    """No server leaves one so, but for a disk that was full; it would not look at the rest itself."""
+    data = b"".join(page(1) for _number in range(whole)) + page(1)[:1000]
+    put(folder, "base/1/4711", data)
+    put(folder, "other", data)
+    backup = read(stanza, sources_in(folder))
+    assert backup.findings.damaged == [f"base/1/4711 block {whole}"]
+    assert content(stanza, backup.by_name["base/1/4711"]) == data
+
+
 def test_a_file_that_vanished_is_left_out(stanza: Stanza, folder: Path) -> None:
     put(folder, "stays", b"x")
     vanished = put(folder, "vanishes", b"y")

@@ -34,17 +34,22 @@ def write(stanza: Stanza, backup_id: str, packs: Iterable[str]) -> None:
         writer.commit()
 
 
+def listed(stanza: Stanza, backup_id: str) -> set[str]:
+    """What a backup's list says."""
+    name = layout.pack_list(stanza.name, backup_id)
+    ids = b"".join(stanza.repository.read_stream(name, "metadata", _identity(stanza, backup_id)))
+    return {ids[start : start + PACK_ID_BYTES].hex() for start in range(0, len(ids), PACK_ID_BYTES)}
+
+
 def needed(stanza: Stanza, header: Header) -> set[str]:
     """The packs of its generation that a backup needs."""
-    name = layout.pack_list(stanza.name, header.backup_id)
     try:
-        ids = b"".join(stanza.repository.read_stream(name, "metadata", _identity(stanza, header.backup_id)))
+        return listed(stanza, header.backup_id)
     except IntegrityError as error:
         # Missing, or damaged: the manifest knows it all the same.
         if error.code not in ("object_missing", "object_damaged", "object_truncated"):
             raise
         return named_by_manifest(stanza, header)
-    return {ids[start : start + PACK_ID_BYTES].hex() for start in range(0, len(ids), PACK_ID_BYTES)}
 
 
 def named_by_manifest(stanza: Stanza, header: Header) -> set[str]:

@@ -61,7 +61,7 @@ class PageCheck:
         pages in `ranges` of it are looked at, if given.
         """
         suspects, excused = self._judged(data, first_block, ranges)
-        if not suspects:
+        if not suspects and len(data) % pages.PAGE_BYTES == 0:
             return Settled(data, [], excused)
         mended = bytearray(data)
         for _number in range(_ATTEMPTS):
@@ -72,6 +72,15 @@ class PageCheck:
                 if len(page) == pages.PAGE_BYTES:  # else truncated meanwhile
                     mended[start : start + pages.PAGE_BYTES] = page
             suspects, excused = self._judged(mended, first_block, ranges)
-            if not suspects:
+            cut = self._cut(handle, mended, offset, first_block)
+            if not suspects and not cut:
                 break
-        return Settled(mended, suspects, excused)
+        return Settled(mended, suspects + cut, excused)
+
+    def _cut(self, handle: int, data: Buffer, offset: int, first_block: int) -> list[int]:
+        """The last block, if the file ends in the middle of it; one that is just being written grows to its end."""
+        whole = len(data) // pages.PAGE_BYTES
+        if len(data) % pages.PAGE_BYTES == 0:
+            return []
+        ends = len(os.pread(handle, pages.PAGE_BYTES, offset + whole * pages.PAGE_BYTES))
+        return [first_block + whole] if 0 < ends < pages.PAGE_BYTES else []
