@@ -22,7 +22,17 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.version import VERSION
 
-COMMANDS = ["backup", "info", "restore", "verify", "claim", "archive-push", "archive-pusher", "archive-fetch"]
+COMMANDS = [
+    "backup",
+    "info",
+    "restore",
+    "verify",
+    "claim",
+    "archive-push",
+    "archive-pusher",
+    "archive-fetch",
+    "archive-fetcher",
+]
 LIFE = "1" * 16
 HISTORY = "00000002.history"
 
@@ -51,7 +61,9 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
 
 
 def test_all_commands_are_tried_here() -> None:
-    assert {*cli_jobs.COMMANDS, "claim", "archive-push", "archive-pusher", "archive-fetch"} == set(COMMANDS)
+    assert {*cli_jobs.COMMANDS, "claim", "archive-push", "archive-pusher", "archive-fetch", "archive-fetcher"} == set(
+        COMMANDS
+    )
 
 
 def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +124,7 @@ def test_every_other_failure_is_a_plain_one(command: str, capsys: pytest.Capture
         "restore": ["--destination", "/nowhere/data"],
         "archive-push": ["/nowhere/pg_wal/x"],
         "claim": ["timeline"],
+        "archive-fetcher": ["--incarnation", LIFE],
     }
     capsys.readouterr()
     assert cli.main([command, "--repository", "/nowhere", "--key-file", "/nowhere/key", *needed.get(command, [])]) == 1

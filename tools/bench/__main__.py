@@ -18,7 +18,7 @@ from debian_packages import Unavailable
 
 from .benchmarks import Benchmark, UnknownBenchmark, chosen
 from .contenders import pgbackrest_package
-from .contenders.base import Contender
+from .contenders.base import WalContender
 from .contenders.basebackup import PgBaseBackup
 from .contenders.lifeboat import Lifeboat
 from .contenders.pgbackrest import PgBackRest
@@ -75,7 +75,7 @@ def _run(
     postgres = Postgres(arguments.pg, made.run_folder)
     yardstick = Yardstick(postgres, cache, arguments.scale)
     with yardstick.copy(made.disk, made.sockets, SETTINGS) as cluster:
-        contenders: list[Contender] = [Lifeboat(cluster, made)]
+        contenders: list[WalContender] = [Lifeboat(cluster, made)]
         base_backup, profiler = None, None
         if arguments.profile:
             profiler = Profiler(cache, made)

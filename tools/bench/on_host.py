@@ -63,7 +63,7 @@ def restore(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository
         agent=arguments.command,
         backup=arguments.backup,
         # What lies between the backups of the benchmarks is archived nowhere; for a time that is no obstacle.
-        target=recovery_settings.RecoveryTarget(clock.SystemClock().now()),
+        target=recovery_settings.RecoveryTarget(None if arguments.to_end else clock.SystemClock().now()),
         bin_directory=cluster.bin_directory,
         delta=arguments.delta,
         start=False,
@@ -89,6 +89,7 @@ def main() -> None:
     restore_parser.add_argument("directory", type=Path)
     restore_parser.add_argument("--backup", default="latest")
     restore_parser.add_argument("--delta", action="store_true")
+    restore_parser.add_argument("--to-end", action="store_true")
     restore_parser.add_argument("--jobs", type=int, default=2)
     restore_parser.set_defaults(run=restore)
     arguments = parser.parse_args()

@@ -15,7 +15,7 @@ from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, serve
 from ansible_collections.lifeboat.postgresql.tests.harness.machine import CLEAN_ENVIRONMENT
 from components import say
 
-from .contenders.base import Contender
+from .contenders.base import Contender, WalContender
 from .contenders.basebackup import PgBaseBackup
 from .measuring import Command, Usage, measure
 from .stage import Stage
@@ -45,7 +45,7 @@ class Workbench:
         stage: Stage,
         cluster: Cluster,
         accounts: int,
-        contenders: Sequence[Contender],
+        contenders: Sequence[WalContender],
         base_backup: PgBaseBackup | None,
         runs: int,
         meter: Meter | None = None,
@@ -62,11 +62,16 @@ class Workbench:
         self._seeds = itertools.count(1)
 
     @property
-    def ours(self) -> Contender:
+    def cluster(self) -> Cluster:
+        """The cluster under test."""
+        return self._cluster
+
+    @property
+    def ours(self) -> WalContender:
         """Lifeboat."""
         return self.contenders[0]
 
-    def rounds(self) -> Iterator[Sequence[Contender]]:
+    def rounds(self) -> Iterator[Sequence[WalContender]]:
         """For each run the contenders, in alternating order."""
         for number in range(self.runs):
             yield self.contenders if number % 2 == 0 else self.contenders[::-1]

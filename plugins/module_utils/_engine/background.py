@@ -17,6 +17,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import wal_spool
+from .clock import Clock
 from .wal_spool import WalSpool
 
 
@@ -33,6 +35,18 @@ def only_one(lock: str) -> Iterator[bool]:
         yield True
     finally:
         os.close(handle)
+
+
+def end(spool: WalSpool, name: str, clock: Clock, timeout: float = 10.0) -> None:
+    """Have a background process end, and return when it is gone: somebody may be about to remove its folder."""
+    deadline = clock.monotonic() + timeout
+    while wal_spool.ring(spool.bell(name), "end") and clock.monotonic() < deadline:
+        clock.sleep(0.02)
+    while os.path.exists(spool.lock(name)) and clock.monotonic() < deadline:
+        with only_one(spool.lock(name)) as alone:
+            if alone:
+                return
+        clock.sleep(0.02)
 
 
 class Bell:

@@ -126,9 +126,20 @@ def _parser() -> argparse.ArgumentParser:
         "archive-fetch", parents=[common], help="fetch one WAL file (restore_command)", allow_abbrev=False
     )
     fetch.add_argument("--incarnation", help="the cluster's incarnation, the present one unless given")
+    fetch.set_defaults(run=_archive_fetch)
+    fetcher = commands.add_parser(
+        "archive-fetcher",
+        parents=[common],
+        help="fetch WAL ahead of a recovery, until it ends (started by archive-fetch)",
+        allow_abbrev=False,
+    )
+    fetcher.add_argument("--incarnation", required=True, help="the cluster's incarnation")
+    fetcher.add_argument("--after", metavar="FILE", help="begin behind this segment")
+    fetcher.add_argument("--jobs", type=int, default=2, help="how many files at a time (2)")
+    fetcher.add_argument("--greeting", default="", help=argparse.SUPPRESS)
+    fetcher.set_defaults(run=_archive_fetcher)
     fetch.add_argument("file_name", help="the file's name, as PostgreSQL gives it with %%f")
     fetch.add_argument("destination", type=Path, help="where to write it, as PostgreSQL gives it with %%p")
-    fetch.set_defaults(run=_archive_fetch)
     return parser
 
 
@@ -220,6 +231,24 @@ def _archive_pusher(arguments: argparse.Namespace) -> int:
         arguments.jobs,
     )
     pusher.run(request, SystemClock())
+    return 0
+
+
+def _archive_fetcher(arguments: argparse.Namespace) -> int:
+    from .clock import SystemClock
+    from .jobs import prefetch
+
+    cluster, repository = _specs(arguments)
+    request = prefetch.PrefetchRequest(
+        repository,
+        cluster.stanza,
+        arguments.incarnation,
+        cluster.data_directory or Path.cwd(),
+        arguments.greeting,
+        arguments.jobs,
+        arguments.after,
+    )
+    prefetch.run(request, SystemClock())
     return 0
 
 

@@ -29,6 +29,7 @@ import sys
 CLAIM_FILE = "lifeboat.incarnation"
 FOLDER = "pg_wal/lifeboat"
 PUSH, FETCH = "push", "fetch"
+WANTED = "\t?"  # between a greeting and the file that somebody waits for
 _CLAIM_COMMENT = (
     "# This cluster archives its WAL into this incarnation (Lifeboat). Never copy this file to another cluster.\n"
 )
@@ -64,9 +65,9 @@ def forget_acknowledgements(data_directory: str) -> None:
         os.unlink(f"{data_directory}/{FOLDER}/current")
 
 
-def fetched(life: str) -> str:
+def fetched(incarnation: str) -> str:
     """The name, from the data directory on, of the fetched file that belongs to `%f`."""
-    return f"{FOLDER}/fetched/{life}/%f"
+    return f"{FOLDER}/fetched/{incarnation}/%f"
 
 
 def identity(facts: os.stat_result) -> str:
@@ -102,6 +103,10 @@ class WalSpool:
     def log(self, name: str) -> str:
         """What it says."""
         return f"{self.folder}/{name}.log"
+
+    def not_fetched(self, file_name: str) -> str:
+        """What says that the background does not bring this file."""
+        return f"{self.fetched}/.{file_name}.no"
 
     def owed(self, repository: str) -> str:
         """What an optional repository lacks."""

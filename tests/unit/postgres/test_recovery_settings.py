@@ -39,9 +39,11 @@ def test_our_settings_come_after_all_others_because_the_last_wins() -> None:
 
 @pytest.mark.parametrize("word", AWKWARD)
 def test_a_restore_command_gives_the_shell_the_words_that_were_meant(word: str) -> None:
-    line = recovery_settings.restore_command(["lifeboat", "archive-fetch", word])
+    line = recovery_settings.restore_command(["lifeboat", "archive-fetch", word], "1a2b")
     replaced = re.sub("%(.)", lambda match: {"%": "%", "f": "FILE", "p": "pg_wal/X"}[match.group(1)], line)
-    assert shlex.split(replaced) == ["lifeboat", "archive-fetch", word, "FILE", "pg_wal/X"]
+    fetched, _or, command = replaced.partition(" 2>/dev/null || exec ")
+    assert shlex.split(fetched) == ["mv", "-f", "pg_wal/lifeboat/fetched/1a2b/FILE", "pg_wal/X"]
+    assert shlex.split(command) == ["lifeboat", "archive-fetch", word, "FILE", "pg_wal/X"]
 
 
 def test_a_target_does_not_depend_on_the_servers_zone() -> None:

@@ -20,6 +20,8 @@ from . import (
     restore_after_30_incrementals,
     restore_delta_local,
     restore_local,
+    wal_drain,
+    wal_replay_local,
 )
 
 _FILES = (
@@ -29,6 +31,8 @@ _FILES = (
     restore_local,
     restore_delta_local,
     restore_after_30_incrementals,
+    wal_drain,
+    wal_replay_local,
 )
 
 

@@ -34,6 +34,18 @@ class Contender(Protocol):
         """How much all its backups take, without archived WAL."""
 
 
+class WalContender(Contender, Protocol):
+    """A contender with a background for `archive_command` and `restore_command`."""
+
+    wal_command: str
+
+    def forget_wal(self) -> None:
+        """Archive and spool are as if no WAL had been archived yet, and nothing runs in the background."""
+
+    def restore_to_end(self, backup: str, directory: Path) -> Command:
+        """The command that lays a backup out so that its server recovers to the end of the archive."""
+
+
 def bytes_below(*folders: Path) -> int:
     """The sizes of all files."""
     total = 0

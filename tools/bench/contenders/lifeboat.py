@@ -9,8 +9,15 @@ import json
 import shutil
 from pathlib import Path
 
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import agent_bundle, config
-from ansible_collections.lifeboat.postgresql.tests.harness import PROGRAMS, Cluster, run, server_folder, server_user
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import agent_bundle, config, wal_spool
+from ansible_collections.lifeboat.postgresql.tests.harness import (
+    PROGRAMS,
+    Cluster,
+    run,
+    server_folder,
+    server_user,
+    wait_until,
+)
 
 from ..measuring import Command
 from ..stage import Stage, make_private
@@ -53,6 +60,8 @@ class Lifeboat:
         self._command = [str(installation.link)]
         self._job = [str(python), "-I", on_host, str(installation.link), *self._which]
         self.archive_command = run([*self._job, "set-up"], user=server_user()).stdout.strip()
+        self.wal_command = self.archive_command
+        self._data_directory = cluster.data_directory
 
     def backup(self, kind: str) -> Command:
         return [*self._command, "backup", *self._which, "--type", kind, "--jobs", str(JOBS)]
@@ -64,6 +73,16 @@ class Lifeboat:
     def restore(self, backup: str, directory: Path, *, delta: bool = False) -> Command:
         command = [*self._job, "restore", "--backup", backup, "--jobs", str(JOBS), str(directory)]
         return [*command, "--delta"] if delta else command
+
+    def restore_to_end(self, backup: str, directory: Path) -> Command:
+        return [*self._job, "restore", "--backup", backup, "--jobs", str(JOBS), "--to-end", str(directory)]
+
+    def forget_wal(self) -> None:
+        spool = wal_spool.WalSpool(str(self._data_directory), "")
+        wait_until(lambda: not wal_spool.ring(spool.bell(wal_spool.PUSH), "end"), "the background had ended")
+        shutil.rmtree(f"{spool.folder}/acknowledged", ignore_errors=True)
+        for life in self._repository.glob("stanzas/*/wal/*"):
+            shutil.rmtree(life)
 
     def stored_bytes(self) -> int:
         (stanza,) = (self._repository / "stanzas").iterdir()

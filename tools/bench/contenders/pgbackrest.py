@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from pathlib import Path
 
-from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, run, server_folder, server_user
+from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, run, server_folder, server_user, wait_until
 
 from ..measuring import Command
 from ..stage import Stage, make_private
@@ -69,6 +70,13 @@ class PgBackRest:
         )
         self._command: list[str | Path] = [program, f"--config={configuration}", f"--stanza={_STANZA}"]
         self.archive_command = " ".join(map(str, [*self._command, "archive-push", '"%p"']))
+        # A second file with the same settings and asynchronous WAL: what backups archive goes the plain way.
+        in_background = stage.commands / "pgbackrest-wal.conf"
+        plain = configuration.read_text()
+        make_private(in_background, plain.replace("[global]\n", "[global]\narchive-async=y\n"))
+        self._with_wal: list[str | Path] = [program, f"--config={in_background}", f"--stanza={_STANZA}"]
+        self.wal_command = " ".join(map(str, [*self._with_wal, "archive-push", '"%p"']))
+        self._spool = stage.commands / "pgbackrest/archive"
         self._say("stanza-create")
 
     def backup(self, kind: str) -> Command:
@@ -81,6 +89,17 @@ class PgBackRest:
     def restore(self, backup: str, directory: Path, *, delta: bool = False) -> Command:
         command = [*self._command, "restore", f"--set={backup}", f"--pg1-path={directory}", "--type=immediate"]
         return [*command, "--delta"] if delta else command
+
+    def restore_to_end(self, backup: str, directory: Path) -> Command:
+        return [*self._with_wal, "restore", f"--set={backup}", f"--pg1-path={directory}", "--archive-mode=off"]
+
+    def forget_wal(self) -> None:
+        wait_until(lambda: not any(self._spool.parent.glob("*-archive*.lock")), "the background had ended")
+        shutil.rmtree(self._spool, ignore_errors=True)
+        for folder in (self._repository / "archive" / _STANZA).iterdir():
+            if folder.is_dir():
+                for timeline in folder.iterdir():
+                    shutil.rmtree(timeline) if timeline.is_dir() else timeline.unlink()
 
     def stored_bytes(self) -> int:
         return bytes_below(self._repository / "backup")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import background
 from ..clock import Clock
 from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
@@ -21,6 +22,7 @@ from ..repository.manifest import Header
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
+from ..wal_spool import FETCH, WalSpool
 from .restore_layout import Layout
 from .restore_writer import lay_out
 
@@ -68,7 +70,7 @@ def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
         # ... and runs none of the original's commands, which might tidy up its archive.
         "archive_cleanup_command": "",
         "recovery_end_command": "",
-        "restore_command": recovery_settings.restore_command(list(plan.fetch_program)),
+        "restore_command": recovery_settings.restore_command(list(plan.fetch_program), plan.life.incarnation),
         **plan.target.settings(),
         **plan.settings,
     }
@@ -87,5 +89,8 @@ def start_and_replay(
 ) -> None:
     """Start the server and wait until it has reached the target and is open."""
     sink.emit(PhaseStarted("replaying WAL", f"to {plan.target.describe()}"))
-    instance.start(start_settings)
-    instance.wait_until_recovered(timeout)
+    try:
+        instance.start(start_settings)
+        instance.wait_until_recovered(timeout)
+    finally:
+        background.end(WalSpool(str(plan.data_directory), plan.life.incarnation), FETCH, instance.clock)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from .. import background
 from ..clock import Clock, parse_utc
 from ..errors import LifeboatError
 from ..ports import ProcessRunner, ProgressSink
@@ -20,6 +21,7 @@ from ..report.events import PhaseStarted, Warned
 from ..report.phases import PhaseTime, PhaseTimer
 from ..repository.manifest import Header
 from ..specs import ConnectionSpec
+from ..wal_spool import FETCH, WalSpool
 from . import newer_tablespaces
 from .checks import Assertion, Check, attempt
 from .recovery import RecoveryPlan, instance_of, write_directory
@@ -85,6 +87,7 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
         finally:
             timer.emit(PhaseStarted("stopping the scratch server"))
             server.stop()
+            background.end(WalSpool(str(plan.data_directory), plan.life.incarnation), FETCH, clock)
         if recovered:  # else its pages are in no state to be judged
             timer.emit(PhaseStarted("checking page checksums"))
             proof.add(_page_checksums(plan, runner))

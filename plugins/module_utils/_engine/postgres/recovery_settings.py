@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from .. import wal_spool
+
 _INCLUDE_DIRECTORY = re.compile(r"^[ \t]*include_dir[ \t]*=?[ \t]*'([^'\n]+)'", re.MULTILINE)
 # PostgreSQL takes a name in any case, and needs neither an equals sign nor a space behind it.
 _LOCATION = re.compile(
@@ -43,10 +45,10 @@ def before_a_gap(major: int) -> dict[str, str]:
     return {"recovery_prefetch": "off"} if major >= 15 else {}
 
 
-def restore_command(program: list[str]) -> str:
-    """The shell line PostgreSQL runs for each WAL file."""
+def restore_command(program: list[str], incarnation: str) -> str:
+    """The shell line PostgreSQL runs for each WAL file: what has been fetched ahead only has to be renamed."""
     quoted = " ".join(shlex.quote(word).replace("%", "%%") for word in program)
-    return f'{quoted} %f "%p"'
+    return f'mv -f "{wal_spool.fetched(incarnation)}" "%p" 2>/dev/null || exec {quoted} %f "%p"'
 
 
 def _quoted(value: str) -> str:
