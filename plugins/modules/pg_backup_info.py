@@ -93,6 +93,11 @@ wal:
   description: The archived WAL, with C(first) and C(last) segment and how many C(segments) there are.
   returned: success
   type: dict
+dropped_wal:
+  description: WAL that was given up by the policy C(wal_drop_after), each gap with its files, times and reason.
+  returned: success
+  type: list
+  elements: dict
 """
 
 from typing import Any

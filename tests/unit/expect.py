@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
@@ -18,3 +19,11 @@ def failure(code: str) -> Iterator[pytest.ExceptionInfo[LifeboatError]]:
     with pytest.raises(LifeboatError) as raised:
         yield raised
     assert raised.value.code == code, raised.value.message
+
+
+def soon(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """What another thread does must become so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.005)

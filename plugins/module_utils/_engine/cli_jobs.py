@@ -68,6 +68,9 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
         return 0
     _print(f"{found['stanza']} in {found['repository']}")
     _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}")
+    for gap in found["dropped_wal"]:
+        files = f"{gap['files'][0]} to {gap['files'][-1]}"
+        _print(f"  WAL given up by wal_drop_after = {gap['policy']} on {gap['until']} ({gap['reason']}): {files}")
     for made, window in zip(found["backups"], found["windows"]):
         gap = f", WAL missing from {window['missing_segments'][0]}" if window["missing_segments"] else ""
         _print(f"  {made['id']}  {size_text(made['bytes'])}  recoverable from {window['earliest']}{gap}")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,18 +25,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs 
 from fakes import Collector
 from made import SEGMENT_BYTES
 from made_cluster import IDENTIFIER
-
-LIFE = "1" * 16
-
-
-def name_of(number: int, timeline: int = 1) -> str:
-    return f"{timeline:08X}{number:016X}"
-
-
-def wal(number: int, timeline: int = 1, identifier: int = IDENTIFIER) -> bytes:
-    """A segment of PostgreSQL 15."""
-    head = struct.pack("<HHIQ8xQII", 0xD110, 2, timeline, number * SEGMENT_BYTES, identifier, SEGMENT_BYTES, 8192)
-    return head.ljust(SEGMENT_BYTES, b"\0")
+from made_wal import LIFE, name_of, wal
 
 
 @pytest.fixture

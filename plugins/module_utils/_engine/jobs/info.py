@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..repository.access import stanza_of
 from ..repository.manifest import Header
-from ..repository.wal import WalArchive
+from ..repository.wal import RecordedGap, WalArchive
 from ..specs import RepositorySpec
 from . import choose
 
@@ -37,6 +37,7 @@ class Info:
     wal_first: str | None = None
     wal_last: str | None = None
     wal_segments: int = 0
+    dropped: list[RecordedGap] = field(default_factory=list)
 
 
 def read(spec: RepositorySpec, stanza_name: str) -> Info:
@@ -64,4 +65,5 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
         names[0] if names else None,
         names[-1] if names else None,
         len(names),
+        archive.recorded_gaps(),
     )

@@ -22,7 +22,7 @@ from .. import durable, wal_spool
 from ..background import Bell, make_folders, only_one, remove_files, remove_other_lives
 from ..clock import Clock
 from ..errors import LifeboatError
-from ..postgres import postmaster_pid, wal_names
+from ..postgres import control_file, postmaster_pid, wal_names
 from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
@@ -52,6 +52,7 @@ class PrefetchRequest:
 
 def run(request: PrefetchRequest, clock: Clock) -> bool:
     """Fetch ahead until the recovery is over or nobody takes anything. False when another one does already."""
+    control_file.read(request.data_directory)  # nothing is made in what is no data directory
     spool = WalSpool(str(request.data_directory), request.incarnation)
     make_folders(spool.folder, spool.fetched)
     with only_one(spool.lock(wal_spool.FETCH)) as alone:

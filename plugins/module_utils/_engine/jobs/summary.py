@@ -48,4 +48,5 @@ def info(found: Info) -> dict[str, Any]:
         "backups": [backup(header) for header in found.backups],
         "windows": [asdict(window) for window in found.windows],
         "wal": {"first": found.wal_first, "last": found.wal_last, "segments": found.wal_segments},
+        "dropped_wal": [asdict(gap) for gap in found.dropped],
     }
