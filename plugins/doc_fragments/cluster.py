@@ -58,8 +58,17 @@ options:
       - A passphrase that opens the repository.
       - The command that PostgreSQL calls for WAL cannot be told it, so a restore takes O(passphrase_file) instead.
     type: str
+  method:
+    description:
+      - How backups get at the cluster's files; V(files) unless said otherwise.
+      - V(files) reads them in O(data_directory), in parallel, and passes over what has not changed.
+      - V(stream) has the server send them by the replication protocol, as C(pg_basebackup) does, so that the server can
+        be anywhere. It needs a role with C(REPLICATION) and neither O(data_directory) nor any program on the server's
+        host. What is stored is the same, and so is everything that is done with it.
+    type: str
+    choices: [files, stream]
   data_directory:
-    description: The server's data directory. Needed when the module runs as root.
+    description: The server's data directory. Needed when the module runs as root and O(method) is not V(stream).
     type: path
   bin_dir:
     description:

@@ -26,6 +26,7 @@ CLUSTER: Spec = {
     "repository": {"type": "str"},
     **KEY,
     "passphrase": {"type": "str", "no_log": True},
+    "method": {"type": "str", "choices": ["files", "stream"]},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     "agent_command": {"type": "path", "default": "/usr/local/bin/lifeboat"},

@@ -39,6 +39,7 @@ _OPTIONS = (
     ("s3-profile", "the profile of AWS's configuration files to use"),
     ("s3-credentials-file", "the file with the access key and its secret"),
     ("stanza", "the cluster's name in the repository"),
+    ("method", "how a backup gets at the cluster's files: files, or stream (by protocol)"),
     ("data-directory", "the server's data directory"),
     ("bin-dir", "the directory with PostgreSQL's programs"),
     ("login-host", "the server's host name or address"),

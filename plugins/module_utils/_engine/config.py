@@ -31,6 +31,7 @@ from pathlib import Path
 from .errors import PreconditionError
 from .specs import (
     KEY_SETTINGS,
+    METHODS,
     S3_SETTINGS,
     ArchiveSpec,
     ClusterSpec,
@@ -52,6 +53,7 @@ CLUSTER_KEYS = (
     "repository",
     *WAL_KEYS,
     "stanza",
+    "method",
     "data_directory",
     "bin_dir",
     "login_host",
@@ -273,6 +275,7 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         connection=connection,
         data_directory=_path(values.get("data_directory")),
         bin_directory=_path(values.get("bin_dir")),
+        method=_method(name, values.get("method")),
     )
     s3 = S3Spec(
         endpoint=values.get("s3_endpoint") or None,
@@ -296,6 +299,18 @@ def _port(name: str, text: str | None) -> int | None:
             code="setting_invalid",
         )
     return int(text)
+
+
+def _method(name: str, text: str | None) -> str:
+    method = text or METHODS[0]
+    if method not in METHODS:
+        raise PreconditionError(
+            f"describing the cluster {name}",
+            f"{method!r} is no method.",
+            f"Give method as {' or '.join(METHODS)}.",
+            code="setting_invalid",
+        )
+    return method
 
 
 def _truth(name: str, setting: str, text: str | None) -> bool | None:

@@ -104,15 +104,19 @@ class RepositorySpec:
         return [word for name, value in given for word in (f"--{name.replace('_', '-')}", value)]
 
 
+METHODS = ("files", "stream")
+
+
 @dataclass(frozen=True)
 class ClusterSpec:
-    """One PostgreSQL cluster on this host."""
+    """One PostgreSQL cluster: on this host, or with the method `stream` wherever its server can be reached."""
 
     name: str
     stanza: str
     connection: ConnectionSpec
     data_directory: Path | None = None
     bin_directory: Path | None = None
+    method: str = "files"  # how a backup gets at the cluster's files: in the data directory, or by protocol
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class _Cause:
+class Cause:
     """A reason to be refused, known by what libpq or the server says: libpq has no codes for these."""
 
     phrases: tuple[str, ...]
@@ -30,7 +30,7 @@ class _Cause:
 
 
 _CONNECT_CAUSES = (
-    _Cause(
+    Cause(
         (
             "password authentication failed",
             "no password supplied",
@@ -40,22 +40,22 @@ _CONNECT_CAUSES = (
         code="authentication_failed",
         remedy="Check login_user and login_password, and the server's pg_hba.conf.",
     ),
-    _Cause(
+    Cause(
         ("no pg_hba.conf entry",),
         code="authentication_not_permitted",
         remedy="Add a line for this user and address to pg_hba.conf.",
     ),
-    _Cause(
+    Cause(
         ("Connection refused", "No such file or directory", "could not connect", "timeout expired", "No route to host"),
         code="server_not_reachable",
         remedy="Start the server, or correct login_host, login_port or login_unix_socket.",
     ),
-    _Cause(
+    Cause(
         ("is starting up", "is shutting down", "recovery mode"),
         code="server_not_ready",
         remedy="Wait until the server is up, then run again.",
     ),
-    _Cause(
+    Cause(
         ("role ", "database "),
         code="role_or_database_missing",
         remedy="Create it, or correct login_user or login_db.",
@@ -91,9 +91,10 @@ def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[s
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _connect_error(attempted: str, text: str) -> LifeboatError:
+def connect_error(attempted: str, text: str, special: tuple[Cause, ...] = ()) -> LifeboatError:
+    """Why no session came about; causes that are `special` to its kind are looked for first."""
     text = " ".join(text.split())
-    for cause in _CONNECT_CAUSES:
+    for cause in (*special, *_CONNECT_CAUSES):
         if any(phrase in text for phrase in cause.phrases):
             return PreconditionError(attempted, f"{text}.", cause.remedy, code=cause.code)
     return PreconditionError(
@@ -174,7 +175,7 @@ def connect(spec: ConnectionSpec, data_directory: Path | None, *, users_queries:
     try:
         raw = psycopg.connect(autocommit=True, **options)
     except psycopg.Error as exc:
-        raise _connect_error(attempted, str(exc)) from exc
+        raise connect_error(attempted, str(exc)) from exc
     try:
         yield Connection(raw)
     finally:

@@ -142,6 +142,22 @@ def relation_segment(path: str) -> RelationSegment | None:
     )
 
 
+def belongs(path: str) -> bool:
+    """Whether a path belongs into a backup, as far as the path alone tells.
+
+    For what a server has sent: it knows what is unlogged, and leaves that out itself.
+    """
+    directory, _slash, name = path.rpartition("/")
+    parts = path.split("/")
+    if any(part in _EXCLUDED_NAMES or part.startswith(_EXCLUDED_PREFIXES) for part in parts):
+        return False
+    if path == CONTROL_FILE or (directory and parts[0] in _EMPTIED_DIRECTORIES):
+        return False
+    if parts[0] == WAL_DIRECTORY and directory:
+        return directory == WAL_DIRECTORY and name in _WAL_SUBDIRECTORIES
+    return not (_DATABASE_DIRECTORY.fullmatch(directory) and _TEMPORARY_RELATION_FILE.fullmatch(name))
+
+
 def scan(data_directory: Path, emptied: Collection[str] = ()) -> Iterator[Entry]:
     """Everything to back up, except `CONTROL_FILE`: that must be read after all others.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class EntrySpool:
@@ -37,8 +37,20 @@ class EntrySpool:
     def lines(self) -> Iterator[bytes]:
         """All lines by number. Nothing may be added any more."""
         for index in sorted(range(len(self._numbers)), key=self._numbers.__getitem__):
-            self._file.seek(self._offsets[index])
-            yield self._file.read(self._lengths[index])
+            yield self._line(index)
+
+    def lines_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """The lines of these numbers, in this order; a number without a line is passed over."""
+        indexes = array("q", [-1]) * (max(self._numbers, default=-1) + 1)
+        for index, number in enumerate(self._numbers):
+            indexes[number] = index
+        for number in numbers:
+            if number < len(indexes) and indexes[number] >= 0:
+                yield self._line(indexes[number])
+
+    def _line(self, index: int) -> bytes:
+        self._file.seek(self._offsets[index])
+        return self._file.read(self._lengths[index])
 
     def __enter__(self) -> EntrySpool:
         return self
