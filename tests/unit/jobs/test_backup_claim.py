@@ -11,7 +11,7 @@ from typing import Any
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import InterruptedJobError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup as backup_job
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import pack_lists
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import Holder, Intents
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
@@ -58,7 +58,7 @@ def interrupted(cluster: Cluster, monkeypatch: Patch, backup_type: str = "full")
         raise STOPPED
 
     with monkeypatch.context() as patch, pytest.raises(InterruptedJobError):
-        patch.setattr(backup_job, "wait_for_segments", stop)
+        patch.setattr(backup_making, "wait_for_segments", stop)
         cluster.back_up(backup_type, journal_every=1)
 
 

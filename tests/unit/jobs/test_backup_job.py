@@ -14,6 +14,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
     StorageError,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup as backup_job
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import cluster_reader
 from fakes import MemoryStore, MemoryWriter
@@ -99,7 +100,7 @@ def failing(cluster: Cluster, error: Exception, monkeypatch: pytest.MonkeyPatch,
     def fail(*_ignored: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(backup_job, where, fail)
+    monkeypatch.setattr(backup_job if hasattr(backup_job, where) else backup_making, where, fail)
 
 
 @pytest.mark.parametrize("where", ["read_files", "wait_for_segments"])

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ..clock import Clock, parse_utc, utc_text
-from ..errors import IntegrityError, PreconditionError
+from ..clock import Clock, parse_utc
+from ..errors import PreconditionError
 from ..ports import ProgressSink
-from ..postgres import config_files, control_file, data_directory, wal_names
-from ..postgres.backup_mode import BackupMode, BackupStop
+from ..postgres import archiver, config_files, control_file, data_directory, replication
+from ..postgres.backup_mode import BackupMode
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
 from ..priority import yield_to_others
@@ -23,56 +20,23 @@ from ..repository import manifest
 from ..repository.access import stanza_of
 from ..repository.digests import Digester
 from ..repository.stanza import Incarnation, Stanza
-from ..repository.wal import WalArchive
 from ..sources.cluster_reader import Findings, Reading, Worker, read_files
 from ..sources.entry_spool import EntrySpool
 from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..sources.workers import require_some
-from ..specs import ClusterSpec, RepositorySpec
-from ..version import VERSION
-from . import claim
+from . import backup_stream, claim
 from .backup_claim import Claim
-from .backup_packs import Packs, new_prefix
+from .backup_making import Facts, Making, Taken
+from .backup_packs import Packs
 from .backup_policy import Decision, decide
+from .backup_request import BackupRequest, BackupResult
 from .backup_walk import Walk
-from .wal_wait import wait_for_segments
 
-_WAIT_SECONDS = 60.0
-_STANDBY_WAIT_SECONDS = 300.0  # a standby cannot end the segment: the primary does, after its archive_timeout
+__all__ = ["THIRD_PARTY", "BackupRequest", "BackupResult", "require_source", "run"]
+
 THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
-
-
-@dataclass(frozen=True)
-class BackupRequest:
-    """What the user wants."""
-
-    cluster: ClusterSpec
-    repository: RepositorySpec
-    backup_type: str = "auto"
-    full_every: timedelta = timedelta(days=30)
-    max_age: timedelta | None = None
-    jobs: int = 2
-    compression_level: int = 3
-    fast_checkpoint: bool = True
-    archive_wait: float | None = None  # as long as it usually takes, unless said
-    fail_on_damaged_pages: bool = False
-    annotations: dict[str, str] = field(default_factory=dict)
-    max_rate: float | None = None  # bytes a second
-    low_priority: bool = False
-    # After how many bytes a worker notes what it has finished, for a later backup to go on from.
-    journal_every: int = 1 << 30
-
-
-@dataclass(frozen=True)
-class BackupResult:
-    """What was done, or (in check mode) would be."""
-
-    changed: bool
-    backup_type: str
-    backup: manifest.Header | None
-    damaged_pages: list[str] = field(default_factory=list)
 
 
 def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode: bool = False) -> BackupResult:
@@ -80,21 +44,40 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     if request.low_priority:
         yield_to_others(sink)
     require_some(request.jobs)
-    sink.emit(PhaseStarted("checking", "server, data directory and repository"))
+    by_protocol = request.cluster.method == "stream"
+    sink.emit(PhaseStarted("checking", f"server{'' if by_protocol else ', data directory'} and repository"))
     stanza = stanza_of(request.repository, request.cluster.stanza)
-    with connect(request.cluster.connection, request.cluster.data_directory) as connection:
-        server = inspect(connection, request.cluster.data_directory)
-        life = claim.known_life(stanza, server.data_directory)
-        stanza.require_same_cluster(life, server.system_identifier, server.major)
-        require_source(server)
-        headers = stanza.headers()
+
+    def decided(life: Incarnation, headers: list[manifest.Header]) -> Decision | BackupResult:
         young = _young_enough(headers, request.max_age, clock.now())
         if young is not None:
             return BackupResult(False, young.backup_type, young)
         decision = decide(request.backup_type, request.full_every, headers, life, clock.now())
-        if check_mode:
-            return BackupResult(True, decision.backup_type, None)
-        return _Backup(request, decision, stanza, life, server, connection, clock, sink).make()
+        return BackupResult(True, decision.backup_type, None) if check_mode else decision
+
+    if by_protocol:
+        with replication.connect(request.cluster.connection, lambda text: sink.emit(Warned(text))) as session:
+            remote = session.inspect()
+            life, headers = _own_life(stanza, stanza.require_registered(), remote)
+            backup_stream.require_source(remote, stanza, life, headers)
+            made = decided(life, headers)
+            if isinstance(made, BackupResult):
+                return made
+            return backup_stream.StreamBackup(request, made, stanza, life, remote, session, clock, sink).make()
+    with connect(request.cluster.connection, request.cluster.data_directory) as connection:
+        server = inspect(connection, request.cluster.data_directory)
+        life, headers = _own_life(stanza, claim.known_life(stanza, server.data_directory), server)
+        require_source(server)
+        made = decided(life, headers)
+        if isinstance(made, BackupResult):
+            return made
+        return _Backup(request, made, stanza, life, server, connection, clock, sink).make()
+
+
+def _own_life(stanza: Stanza, life: Incarnation, server: Facts) -> tuple[Incarnation, list[manifest.Header]]:
+    """The life that must be this server's, and the stanza's backups."""
+    stanza.require_same_cluster(life, server.system_identifier, server.major)
+    return life, stanza.headers()
 
 
 def require_source(server: Server) -> None:
@@ -116,17 +99,8 @@ def _young_enough(headers: list[manifest.Header], max_age: timedelta | None, now
     return None
 
 
-@dataclass(frozen=True)
-class _Copied:
-    """What copying the files has given."""
-
-    findings: Findings
-    raw_bytes: int
-    tablespaces: dict[str, str]
-
-
-class _Backup:
-    """One backup, from start to manifest."""
+class _Backup(Making):
+    """A backup of a directory on this host, between the start and the stop of backup mode."""
 
     def __init__(
         self,
@@ -139,55 +113,28 @@ class _Backup:
         clock: Clock,
         sink: ProgressSink,
     ) -> None:
-        self._request = request
-        self._decision = decision
-        self._stanza = stanza
-        self._life = life
+        super().__init__(request, decision, stanza, life, server, clock, sink)
         self._server = server
         self._connection = connection
-        self._clock = clock
-        self._sink = sink
-        self._started = clock.now()
-        self._id = f"{self._started:%Y%m%dT%H%M%SZ}-{decision.backup_type[:4]}-{secrets.token_hex(3)}"
 
-    def make(self) -> BackupResult:
-        """Backup mode, files, control file, stop, WAL, manifest: in this order."""
-        request, prefix = self._request, new_prefix()
-        claim = Claim(self._stanza, self._life, self._decision, self._id, prefix, self._clock)
-        packs = Packs(self._stanza, claim.generation, prefix, request.compression_level, request.jobs)
-        with claim, packs, EntrySpool() as spool:
-            header, findings = self._copy_and_publish(claim, packs, spool)
-        if findings.missed:
-            raise IntegrityError(
-                f"comparing the full backup {self._id} with the one before",
-                f"{len(findings.missed)} files changed although their size and time did not,"
-                f" the first is {findings.missed[0]}.",
-                "This full backup is good. Do not trust the incremental ones before it, and find out what changes"
-                " files behind the server's back.",
-                code="unnoticed_changes",
-                files=findings.missed[:100],
-                backup=self._id,
-            )
-        return BackupResult(True, self._decision.backup_type, header, findings.damaged)
-
-    def _copy_and_publish(self, claim: Claim, packs: Packs, spool: EntrySpool) -> tuple[manifest.Header, Findings]:
+    def _take(self, claim: Claim, packs: Packs, spool: EntrySpool) -> Taken:
+        """Backup mode, files, control file, stop: in this order."""
         self._sink.emit(PhaseStarted("starting backup mode", "waiting for a checkpoint"))
         mode = BackupMode(self._connection, self._server.major)
         start_lsn = mode.start(f"lifeboat {self._id}", fast=self._request.fast_checkpoint)
-        copied = self._copy(start_lsn, claim, packs, spool)
+        findings, tally, tablespaces = self._copy(start_lsn, claim, packs, spool)
         control = control_file.read_bytes(self._server.data_directory)
         self._sink.emit(PhaseStarted("stopping backup mode"))
         stop = mode.stop()
-        copied.findings.judge_excused(stop.stop_lsn)
-        self._require_good_pages(copied.findings)
         (stop_time,) = self._connection.row("asking the server for its time", "SELECT clock_timestamp()")
-        self._wait_for_wal(stop)
-        header = self._header(copied, claim.generation, control, stop, stop_time, packs.stored_bytes)
-        self._sink.emit(PhaseStarted("publishing", self._id))
-        claim.publish(header, spool.lines(), copied.findings.needed_packs, packs.keep)
-        return header, copied.findings
+        return Taken(findings, spool.lines(), tally.done, tablespaces, control, stop, stop_time)
 
-    def _copy(self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool) -> _Copied:
+    def _why_wal_is_late(self) -> str:
+        return archiver.status(self._connection).describe_failure()
+
+    def _copy(
+        self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool
+    ) -> tuple[Findings, ByteTally, dict[str, str]]:
         directory, request = self._server.data_directory, self._request
         parent, previous = self._decision.parent, self._decision.previous
         total = previous.raw_bytes if previous else data_directory.total_bytes(directory)
@@ -222,73 +169,12 @@ class _Backup:
             takes_over=parent is not None,
         )
         read_files(walk.sources(), crew)
-        return _Copied(findings, tally.done, walk.tablespaces)
-
-    def _require_good_pages(self, findings: Findings) -> None:
-        if findings.damaged and self._request.fail_on_damaged_pages:
-            raise IntegrityError(
-                "verifying pages while reading",
-                f"{len(findings.damaged)} pages are damaged, the first is {findings.damaged[0]}.",
-                "Restore the relation from an older backup; no backup was made because damaged pages are not allowed.",
-                code="pages_damaged",
-                pages=findings.damaged[:100],
-            )
-
-    def _pages_were_judged_alike(self, previous: manifest.Header | None) -> bool:
-        """Whether a page with the same bytes as in the last backup needs no second look."""
-        return previous is not None and previous.data_checksums == self._server.data_checksums
+        return findings, tally, walk.tablespaces
 
     def _times_can_be_trusted(self, previous: manifest.Header) -> bool:
         """After a promotion or a restore, or when the clock went back, a file's time proves nothing."""
         control = control_file.read(self._server.data_directory)
+        # Times that a stream has brought are cut to seconds, and of another clock than `started`.
+        if previous.method != "files":
+            return False
         return control.timeline == previous.timeline and self._started > parse_utc(previous.finished)
-
-    def _wait_for_wal(self, stop: BackupStop) -> None:
-        segments = [
-            segment.name
-            for segment in wal_names.segments_between(
-                stop.start_lsn, stop.stop_lsn, stop.timeline, self._server.wal_segment_bytes
-            )
-        ]
-        self._sink.emit(PhaseStarted("waiting for WAL", f"{segments[0]} to {segments[-1]}"))
-        archive = WalArchive(self._stanza, self._life)
-        usual = _STANDBY_WAIT_SECONDS if self._server.in_recovery else _WAIT_SECONDS
-        wait_for_segments(archive, segments, self._connection, self._clock, self._request.archive_wait or usual)
-
-    def _header(
-        self,
-        copied: _Copied,
-        generation: str,
-        control: bytes,
-        stop: BackupStop,
-        stop_time: datetime,
-        stored_bytes: int,
-    ) -> manifest.Header:
-        return manifest.Header(
-            backup_id=self._id,
-            stanza=self._stanza.name,
-            backup_type=self._decision.backup_type,
-            generation=generation,
-            parent=self._decision.parent.backup_id if self._decision.parent else None,
-            incarnation=self._life.incarnation,
-            system_identifier=self._server.system_identifier,
-            server_version=self._server.version_num,
-            major_version=self._server.major,
-            timeline=stop.timeline,
-            start_lsn=stop.start_lsn,
-            stop_lsn=stop.stop_lsn,
-            wal_segment_bytes=self._server.wal_segment_bytes,
-            started=utc_text(self._started),
-            finished=utc_text(self._clock.now()),
-            stop_time=utc_text(stop_time),
-            data_checksums=self._server.data_checksums,
-            control_file=base64.b64encode(control).decode("ascii"),
-            backup_label=stop.backup_label,
-            tablespaces=copied.tablespaces,
-            file_count=copied.findings.files + 1,
-            raw_bytes=copied.raw_bytes + len(control),
-            stored_bytes=stored_bytes,
-            damaged_pages=len(copied.findings.damaged),
-            annotations=self._request.annotations,
-            engine_version=VERSION,
-        )

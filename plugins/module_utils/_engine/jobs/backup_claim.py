@@ -23,6 +23,7 @@ from ..repository.intents import REFRESH_SECONDS, Holder, Intent, Intents
 from ..repository.manifest import FileEntry, Header
 from ..repository.stanza import Incarnation, Stanza
 from ..sources.previous import Resumed
+from ..specs import METHODS
 from .backup_leftovers import Leftovers, resumable
 from .backup_policy import Decision
 
@@ -34,7 +35,14 @@ class Claim:
     """
 
     def __init__(
-        self, stanza: Stanza, life: Incarnation, decision: Decision, backup_id: str, pack_prefix: str, clock: Clock
+        self,
+        stanza: Stanza,
+        life: Incarnation,
+        decision: Decision,
+        backup_id: str,
+        pack_prefix: str,
+        clock: Clock,
+        method: str = METHODS[0],
     ) -> None:
         self._stanza = stanza
         self._clock = clock
@@ -42,7 +50,7 @@ class Claim:
         self._dead = [intent for intent in self._intents.all() if not intent.is_alive(clock.now())]
         parent = decision.parent
         parent_id = parent.backup_id if parent else None
-        self._resumed = resumable(stanza, self._dead, (life.incarnation, decision.backup_type, parent_id))
+        self._resumed = resumable(stanza, self._dead, (life.incarnation, decision.backup_type, parent_id, method))
         if parent is not None:
             self.generation = parent.generation
         else:
@@ -58,6 +66,7 @@ class Claim:
             started=now,
             refreshed=now,
             holder=Holder.here(),
+            method=method,
             resumes=tuple(intent.backup_id for intent in self._resumed),
         )
         self._done = threading.Event()
@@ -68,13 +77,17 @@ class Claim:
 
     def resumed(self) -> Resumed:
         """What earlier attempts have finished reading, as far as its packs are there."""
+        return Resumed(self.resumed_files())
+
+    def resumed_files(self) -> Iterator[tuple[str, FileEntry]]:
+        """The same, one by one, each with the time its attempt began; a later one of the same path wins."""
         present = self._stanza.packs_there(self.generation) if self._resumed else set()
 
         def is_there(entry: FileEntry) -> bool:
             needed = entry.needed_packs()
             return needed is not None and needed <= present
 
-        return Resumed((started, entry) for started, entry in self._finished_files() if is_there(entry))
+        return ((started, entry) for started, entry in self._finished_files() if is_there(entry))
 
     def _finished_files(self) -> Iterator[tuple[str, FileEntry]]:
         for intent in self._resumed:

@@ -12,17 +12,18 @@ from ..repository.intents import Intent, Intents
 from ..repository.stanza import Stanza
 
 
-def resumable(stanza: Stanza, dead: Iterable[Intent], kind: tuple[str, str, str | None]) -> list[Intent]:
-    """Dead backups of the very kind (incarnation, type, parent) that is made now, all of the newest one's generation.
+def resumable(stanza: Stanza, dead: Iterable[Intent], kind: tuple[str, str, str | None, str]) -> list[Intent]:
+    """Dead backups of the very kind (incarnation, type, parent, method) that is made now.
 
-    Only those whose process is known to have ended: packs of one that only seems dead could be removed by itself.
+    Of these all of the newest one's generation whose process is known to have ended: packs of one that only seems dead
+    could be removed by itself.
     """
     dead = list(dead)
     used_up = {each for intent in dead if intent.resumes and stanza.exists(intent.backup_id) for each in intent.resumes}
     same = [
         intent
         for intent in dead
-        if (intent.incarnation, intent.backup_type, intent.parent) == kind
+        if (intent.incarnation, intent.backup_type, intent.parent, intent.method) == kind
         and intent.holder.is_dead()
         and intent.backup_id not in used_up
         and not stanza.exists(intent.backup_id)

@@ -258,5 +258,7 @@ def _prove(
     for stanza in required:
         life = claim.require_life(stanza, str(plan.incarnation), lambda: claim.facts_of(data_directory), clock)
         archive = WalArchive(stanza, life)
-        wait_for_segments(archive, [segment], connection, clock, request.proof_timeout)
+        wait_for_segments(
+            archive, [segment], lambda: archiver.status(connection).describe_failure(), clock, request.proof_timeout
+        )
     return str(segment)

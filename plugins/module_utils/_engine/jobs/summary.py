@@ -18,6 +18,7 @@ def backup(header: Header) -> dict[str, Any]:
     return {
         "id": header.backup_id,
         "type": header.backup_type,
+        "method": header.method,
         "parent": header.parent or "",
         "generation": header.generation,
         "stanza": header.stanza,

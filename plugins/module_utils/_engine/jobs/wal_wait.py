@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..clock import Clock
 from ..errors import PreconditionError
-from ..postgres import archiver
-from ..postgres.connection import Connection
 from ..repository.wal import WalArchive
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -19,11 +17,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 def wait_for_segments(
     archive: WalArchive,
     segments: Sequence[str],
-    connection: Connection,
+    why: Callable[[], str],
     clock: Clock,
     timeout: float,
 ) -> None:
-    """Return when every segment is in the repository; look there, not at what the server believes."""
+    """Return when every segment is in the repository; look there, not at what the server believes.
+
+    `why` gives the server's own reason, as far as it tells one, when they do not come.
+    """
     deadline = clock.monotonic() + timeout
     pause = _FIRST_PAUSE
     missing = list(segments)
@@ -34,7 +35,7 @@ def wait_for_segments(
         if clock.monotonic() >= deadline:
             raise PreconditionError(
                 f"waiting for WAL segment {missing[0]} in the repository",
-                f"it has not arrived within {timeout:g} s. {archiver.status(connection).describe_failure()}",
+                f"it has not arrived within {timeout:g} s. {why()}",
                 "See the server's log for what archive_command printed; give archive_wait more time if the"
                 " archive is only slow.",
                 code="wal_not_archived",

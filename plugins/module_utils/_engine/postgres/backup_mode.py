@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import IntegrityError
 from .connection import Connection
-from .wal_names import parse_lsn
+from .wal_names import Lsn, parse_lsn
 
 _TIMELINE = re.compile(r"^START TIMELINE: (\d+)$", re.MULTILINE)
 _START = re.compile(r"^START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) ", re.MULTILINE)
@@ -50,12 +50,17 @@ class BackupMode:
             else "SELECT lsn, labelfile FROM pg_stop_backup(false, false)"
         )
         lsn, label = self._connection.row("stopping backup mode", query)
-        timeline, start = _TIMELINE.search(label), _START.search(label)
-        if timeline is None or start is None:
-            raise IntegrityError(
-                "stopping backup mode",
-                "the server's backup label has no start location or timeline.",
-                "Report this with the server's exact version.",
-                code="backup_label_unreadable",
-            )
-        return BackupStop(parse_lsn(start.group(1)), parse_lsn(lsn), int(timeline.group(1)), label)
+        return parse_label(label, parse_lsn(lsn))
+
+
+def parse_label(label: str, stop_lsn: Lsn) -> BackupStop:
+    """A backup's start and timeline are in its label."""
+    timeline, start = _TIMELINE.search(label), _START.search(label)
+    if timeline is None or start is None:
+        raise IntegrityError(
+            "stopping backup mode",
+            "the server's backup label has no start location or timeline.",
+            "Report this with the server's exact version.",
+            code="backup_label_unreadable",
+        )
+    return BackupStop(parse_lsn(start.group(1)), stop_lsn, int(timeline.group(1)), label)

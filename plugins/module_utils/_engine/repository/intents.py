@@ -82,6 +82,7 @@ class Intent:
     refreshed: str
     holder: Holder
     resumes: tuple[str, ...] = ()  # dead backups whose packs it takes over
+    method: str = "files"  # how it gets at the files: what one brings in another cannot go on from
 
     def is_alive(self, now: datetime) -> bool:
         """Whether its backup is still running, as far as can be told; when in doubt it is."""

@@ -104,6 +104,7 @@ class Header:
     damaged_pages: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
     engine_version: str = ""
+    method: str = "files"  # or `stream`: with times that are cut to seconds
     format: int = FORMAT
 
 

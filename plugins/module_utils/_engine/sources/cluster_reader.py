@@ -9,9 +9,9 @@ digest differs are stored. Everything else is stored whole when its content diff
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ..repository.manifest import Chunk, FileEntry, render_entry
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
+from .content import Content, opened
 from .entry_spool import EntrySpool
 from .frame_builder import FrameBuilder, Placed
 from .page_check import PageCheck
@@ -54,6 +55,11 @@ class SourceFile:
     area: str = "data"
     previous: FileEntry | None = None
     expected_same: bool = False
+    content: Content | None = None  # what a stream brings; else the file is opened at its path
+
+    def opened(self) -> AbstractContextManager[Content]:
+        """The file's content, for the length of a `with` block."""
+        return opened(self.path) if self.content is None else nullcontext(self.content)
 
 
 @dataclass(frozen=True)
@@ -145,12 +151,8 @@ class Worker:
     def read(self, source: SourceFile) -> None:
         """One file; one that vanished since the scan is no error, its WAL says so too."""
         try:
-            handle = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                facts = os.fstat(handle)
-                self._read_open(source, handle, facts)
-            finally:
-                os.close(handle)
+            with source.opened() as content:
+                self._read_open(source, content)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -160,19 +162,19 @@ class Worker:
                 "Run as root or as the owner of the data directory, and check the file system.",
                 code="data_file_not_readable",
             ) from exc
-        self._unjournaled_bytes += facts.st_size
+        self._unjournaled_bytes += content.size
         if self._unjournaled_bytes >= self._reading.journal_every:
             self.finish()
             self._reading.journal(self._unjournaled)
             self._unjournaled, self._unjournaled_bytes = [], 0
 
-    def _read_open(self, source: SourceFile, handle: int, facts: os.stat_result) -> None:
+    def _read_open(self, source: SourceFile, content: Content) -> None:
         self._unproven = []
         relation = data_directory.relation_segment(source.name) if source.area == "data" else None
-        if relation is not None and facts.st_size > MAPPED_BYTES:
-            self._read_mapped(source, handle, facts, relation.first_block)
+        if relation is not None and content.size > MAPPED_BYTES:
+            self._read_mapped(source, content, relation.first_block)
         else:
-            self._read_whole(source, handle, facts, relation.first_block if relation else None)
+            self._read_whole(source, content, relation.first_block if relation else None)
 
     def finished(self, source: SourceFile, entry: FileEntry) -> None:
         """All bytes of a file have their place."""
@@ -185,36 +187,36 @@ class Worker:
 
     # --- files stored whole
 
-    def _read_whole(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
-        if facts.st_size <= _READ_BYTES:
-            self._read_small(source, handle, facts, relation_start)
+    def _read_whole(self, source: SourceFile, content: Content, relation_start: int | None) -> None:
+        if content.size <= _READ_BYTES:
+            self._read_small(source, content, relation_start)
             return
         digest = self._reading.digester.file()
         whole = _WholeFile(self, source)
         size = 0
-        while size < facts.st_size:  # what grows after this moment is in the WAL
-            data = self._pread(handle, size, facts.st_size)
+        while size < content.size:  # what grows after this moment is in the WAL
+            data = self._next(content, size)
             if not data:
                 break  # truncated meanwhile: replay truncates it again
             digest.update(data)
             self._store(data, whole)
             size += len(data)
             self._tally.add(len(data))
-        whole.close(self._close_whole(source, handle, facts, size, digest.hexdigest()))
+        whole.close(self._close_whole(source, content, size, digest.hexdigest()))
 
-    def _read_small(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int | None) -> None:
+    def _read_small(self, source: SourceFile, content: Content, relation_start: int | None) -> None:
         """A file that is in memory as a whole before its first byte is stored: maybe that need not be."""
         previous = source.previous
-        data = self._pread(handle, 0, facts.st_size)
+        data = self._next(content, 0)
         digest = self._digest(data)
         if relation_start is not None:
             proven = self._was_proven(previous) and previous is not None and previous.digest == digest
-            settled = data if proven else self._settled(source, handle, data, 0, relation_start)
+            settled = data if proven else self._settled(source, content, data, 0, relation_start)
             if settled is not data:
                 data = memoryview(settled)
                 digest = self._digest(data)
         self._tally.add(len(data))
-        entry = self._close_whole(source, handle, facts, len(data), digest)
+        entry = self._close_whole(source, content, len(data), digest)
         if previous is not None and self._reading.refers_to_previous and _same_content(previous, entry):
             self.finished(source, replace(entry, chunks=previous.chunks))
             return
@@ -222,18 +224,18 @@ class Worker:
         self._store(data, whole)
         whole.close(entry)
 
-    def _close_whole(self, source: SourceFile, handle: int, facts: os.stat_result, size: int, digest: str) -> FileEntry:
+    def _close_whole(self, source: SourceFile, content: Content, size: int, digest: str) -> FileEntry:
         """The file's entry, still without places."""
-        entry = self._entry(source, facts, size, digest)
+        entry = self._entry(source, content, size, digest)
         same = source.previous is not None and _same_content(source.previous, entry)
-        if source.expected_same and not same and _still(handle, facts):
+        if source.expected_same and not same and content.is_untouched():
             self._findings.missed_change(source.name)
         return entry
 
-    def _entry(self, source: SourceFile, facts: os.stat_result, size: int, digest: str = "") -> FileEntry:
+    def _entry(self, source: SourceFile, content: Content, size: int, digest: str = "") -> FileEntry:
         """A file that was read, before its bytes have their places."""
-        mode, unproven = facts.st_mode & 0o777, tuple(self._unproven)
-        return FileEntry(source.name, size, facts.st_mtime_ns, mode, source.area, digest, unproven=unproven)
+        mode, unproven = content.mode, tuple(self._unproven)
+        return FileEntry(source.name, size, content.mtime_ns, mode, source.area, digest, unproven=unproven)
 
     def _was_proven(self, previous: FileEntry | None) -> bool:
         """Whether the last backup has looked at every page of a file as this one would, and found it good."""
@@ -249,14 +251,14 @@ class Worker:
         digest.update(data)
         return str(digest.hexdigest())
 
-    def _pread(self, handle: int, offset: int, end: int) -> memoryview:
+    def _next(self, content: Content, offset: int) -> memoryview:
         """The next bytes, in memory that the next call uses again."""
-        count = os.preadv(handle, [self._window[: min(_READ_BYTES, end - offset)]], offset)
+        count = content.read_into(self._window[: min(_READ_BYTES, content.size - offset)], offset)
         return self._window[:count]
 
     # --- files with a block map
 
-    def _read_mapped(self, source: SourceFile, handle: int, facts: os.stat_result, relation_start: int) -> None:
+    def _read_mapped(self, source: SourceFile, content: Content, relation_start: int) -> None:
         previous = self._previous_map(source)
         old = previous.digests if previous else b""
         known = old if self._reading.refers_to_previous else b""
@@ -264,8 +266,8 @@ class Worker:
         draft = _MapDraft(self, source, previous if self._reading.refers_to_previous else None)
         digests = bytearray()
         size = 0
-        while size < facts.st_size:
-            data = self._pread(handle, size, facts.st_size)
+        while size < content.size:
+            data = self._next(content, size)
             if not data:
                 break
             first = size // pages.PAGE_BYTES
@@ -273,7 +275,7 @@ class Worker:
             here = slice(first * DIGEST_BYTES, first * DIGEST_BYTES + len(new))
             unproven = differing(new, proven[here])
             if unproven:
-                settled = self._settled(source, handle, data, size, relation_start + first, unproven)
+                settled = self._settled(source, content, data, size, relation_start + first, unproven)
                 if settled is not data:
                     data = memoryview(settled)
                     new = self._reading.digester.pages(data)
@@ -282,9 +284,9 @@ class Worker:
             digests += new
             size += len(data)
             self._tally.add(len(data))
-        if source.expected_same and (previous is None or previous.digests != digests) and _still(handle, facts):
+        if source.expected_same and (previous is None or previous.digests != digests) and content.is_untouched():
             self._findings.missed_change(source.name)
-        entry = self._entry(source, facts, size)
+        entry = self._entry(source, content, size)
         if not draft.close(entry, bytes(digests)):
             self._waiting_bytes += len(digests)
             if self._waiting_bytes > _MAX_WAITING_BYTES:
@@ -317,13 +319,13 @@ class Worker:
     def _settled(
         self,
         source: SourceFile,
-        handle: int,
+        content: Content,
         data: memoryview,
         offset: int,
         first_block: int,
         ranges: list[tuple[int, int]] | None = None,
     ) -> Buffer:
-        settled = self._reading.check.settled(handle, data, offset, first_block, ranges)
+        settled = self._reading.check.settled(content, data, offset, first_block, ranges)
         if settled.bad:
             self._findings.damage(source.name, settled.bad)
         if settled.excused:
@@ -431,12 +433,6 @@ def _same_content(previous: FileEntry, entry: FileEntry) -> bool:
     return (previous.size, previous.digest) == (entry.size, entry.digest)
 
 
-def _still(handle: int, before: os.stat_result) -> bool:
-    """Whether the file was left alone while it was read."""
-    after = os.fstat(handle)
-    return (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
-
-
-def read_files(files: Iterable[SourceFile], crew: list[Worker]) -> None:
+def read_files(files: Iterable[SourceFile], crew: list[Worker], failed: threading.Event | None = None) -> None:
     """Read every file. On failure the caller aborts the pack writers."""
-    workers.run(files, [(worker.read, worker.finish) for worker in crew])
+    workers.run(files, [(worker.read, worker.finish) for worker in crew], failed)

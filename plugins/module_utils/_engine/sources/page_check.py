@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ..postgres import pages
 from ..postgres.pages import BadPage
 from ..postgres.wal_names import Lsn
 from ..repository.compression import Buffer
+from .content import Content
 
 _ATTEMPTS = 5
 _PAUSE = 0.02
@@ -53,7 +53,7 @@ class PageCheck:
         return suspects, [page for page in found if page.lsn >= self.start_lsn]
 
     def settled(
-        self, handle: int, data: Buffer, offset: int, first_block: int, ranges: Ranges | None = None
+        self, content: Content, data: Buffer, offset: int, first_block: int, ranges: Ranges | None = None
     ) -> Settled:
         """The data, copied if torn pages had to be read again.
 
@@ -68,7 +68,9 @@ class PageCheck:
             time.sleep(_PAUSE)
             for block in suspects:
                 start = (block - first_block) * pages.PAGE_BYTES
-                page = os.pread(handle, pages.PAGE_BYTES, offset + start)
+                page = content.read_again(pages.PAGE_BYTES, offset + start)
+                if page is None:
+                    return Settled(data, suspects, excused)
                 if len(page) == pages.PAGE_BYTES:  # else truncated meanwhile
                     mended[start : start + pages.PAGE_BYTES] = page
             suspects, excused = self._judged(mended, first_block, ranges)

@@ -24,9 +24,9 @@ _POLL_SECONDS = 0.2
 
 
 class _Crew(Generic[Item]):
-    def __init__(self, workers: Sequence[Worker[Item]]) -> None:
+    def __init__(self, workers: Sequence[Worker[Item]], failed: threading.Event) -> None:
         self.items: queue.Queue[Item | None] = queue.Queue(_QUEUE_LENGTH)
-        self.failed = threading.Event()
+        self.failed = failed
         self.errors: list[BaseException] = []
         self.ended = [threading.Event() for _worker in workers]
         self.threads = [
@@ -87,13 +87,14 @@ def require_some(count: int) -> None:
         )
 
 
-def run(items: Iterable[Item], workers: Sequence[Worker[Item]]) -> None:
+def run(items: Iterable[Item], workers: Sequence[Worker[Item]], failed: threading.Event | None = None) -> None:
     """Give each item to one of the workers, then let each finish; raise the first failure.
 
-    Returns when all threads have ended, so that nothing is still being written afterwards.
+    Returns when all threads have ended, so that nothing is still being written afterwards. `failed`
+    is set when somebody has failed, for items that must know it while workers are busy with them.
     """
     require_some(len(workers))
-    crew: _Crew[Item] = _Crew(workers)
+    crew: _Crew[Item] = _Crew(workers, failed or threading.Event())
     for thread in crew.threads:
         thread.start()
     try:
