@@ -191,7 +191,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup, summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
@@ -245,7 +245,7 @@ def main() -> None:
                 "damaged_pages": result.damaged_pages,
             }
 
-        runner.run(module, repository, backup.THIRD_PARTY, lambda: owner_for(cluster.data_directory), task)
+        runner.run(module, repository, backup.THIRD_PARTY, lambda: owner_for_cluster(cluster, repository), task)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from .errors import LifeboatError, PreconditionError
 from .ports import ProgressSink
 from .privileges import Owner, Task, account, account_named, owner_of, run_as
 from .repository.access import prepare
-from .specs import RepositorySpec
+from .specs import ClusterSpec, RepositorySpec
 
 
 def owner_for(data_directory: Path | None) -> Owner:
@@ -31,6 +31,17 @@ def owner_for(data_directory: Path | None) -> Owner:
             code="data_directory_needed",
         )
     return account(os.geteuid())
+
+
+def owner_for_cluster(cluster: ClusterSpec, repository: RepositorySpec) -> Owner:
+    """Whom to work as for a cluster: its files' owner, or without files whoever owns what opens the repository."""
+    if cluster.method != "stream":
+        return owner_for(cluster.data_directory)
+    uid = os.geteuid()
+    if uid == 0:
+        places = (repository.key.key_file, repository.key.passphrase_file, Path(repository.url))
+        uid = next((each.stat().st_uid for each in places if each is not None and each.exists()), uid)
+    return account(uid)
 
 
 def owner_of_new(directory: Path, name: str | None, data_directory: Path | None) -> Owner:

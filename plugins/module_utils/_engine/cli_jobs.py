@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from .as_owner import owner_for, owner_of_new, run_job
+from .as_owner import owner_for_cluster, owner_of_new, run_job
 from .clock import SystemClock
 from .jobs import backup, info, restore, restore_files, summary, verify, verify_restore
 from .ports import ProgressSink
@@ -50,7 +50,8 @@ def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
         result = backup.run(request, SystemClock(), sink)
         return {"changed": result.changed, "backup": summary.backup(result.backup) if result.backup else None}
 
-    result = run_job(owner_for(cluster.data_directory), repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    owner = owner_for_cluster(cluster, repository)
+    result = run_job(owner, repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
     made = result["backup"]
     if arguments.json:
         _print(json.dumps(result))
