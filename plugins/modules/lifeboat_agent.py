@@ -111,6 +111,10 @@ options:
       stanza:
         description: Its name in the repository. Defaults to O(clusters[].name).
         type: str
+      method:
+        description: How backups get at its files; see O(method).
+        type: str
+        choices: [files, stream]
       data_directory:
         description: The server's data directory.
         type: path
@@ -232,6 +236,7 @@ CLUSTER = {
     "optional_repositories": {"type": "list", "elements": "str"},
     "wal_drop_after": {"type": "str"},
     "stanza": {"type": "str"},
+    "method": arguments.CLUSTER["method"],
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     **{name: spec for name, spec in arguments.CONNECTION.items() if name != "login_password"},

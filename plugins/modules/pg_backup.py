@@ -16,6 +16,8 @@ description:
   - With O(max_age) it ensures that a young enough backup exists, and changes nothing when one does.
   - Page checksums are verified while reading.
   - The backup can be taken from a standby; it goes under the stanza of its primary.
+  - With O(method=stream) the server sends its files by the replication protocol, so that it can be taken from anywhere.
+    Configuration that is kept outside the data directory, as Debian does, is out of its reach and not included.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
@@ -108,6 +110,16 @@ EXAMPLES = r"""
     max_age: 24
     annotations:
       reason: nightly
+
+- name: Back up a server whose files cannot be reached
+  lifeboat.postgresql.pg_backup:
+    stanza: shop
+    repository: /srv/lifeboat
+    key_file: /etc/lifeboat/main.key
+    method: stream
+    login_host: db.example.com
+    login_user: lifeboat
+    login_password: "{{ lifeboat_password }}"
 """
 
 RETURN = r"""
@@ -123,6 +135,9 @@ backup:
       sample: 20261121T014644Z-full-b0c0f1
     type:
       description: V(full) or V(incremental).
+      type: str
+    method:
+      description: How the files were got at, V(files) or V(stream).
       type: str
     stanza:
       description: The cluster's name in the repository.

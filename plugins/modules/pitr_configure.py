@@ -17,6 +17,8 @@ description:
     refused, and so is a restored cluster until it says what it is, see O(claim).
   - Proves the archive by switching to a new segment and waiting until the finished one is in every required repository.
   - The settings are written with C(ALTER SYSTEM).
+  - With O(method=stream) the server's files and its command are out of reach. Its settings are left alone; the cluster
+    is registered by the replication protocol, so that its WAL may come from its own host or from C(pg_receivewal).
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
@@ -89,6 +91,16 @@ EXAMPLES = r"""
     cluster: main
     claim: timeline
     restart: true
+
+- name: Give a server elsewhere its place in the repository of this backup host
+  lifeboat.postgresql.pitr_configure:
+    stanza: shop
+    repository: /srv/lifeboat
+    key_file: /etc/lifeboat/main.key
+    method: stream
+    login_host: db.example.com
+    login_user: lifeboat
+    login_password: "{{ lifeboat_password }}"
 """
 
 RETURN = r"""
@@ -110,7 +122,9 @@ incarnation:
   type: str
   sample: 1c93b52a7e0d4f68
 proven_segment:
-  description: The segment that proves the archive; empty in check mode and when a restart is needed first.
+  description:
+    - The segment that proves the archive; empty in check mode and when a restart is needed first.
+    - With O(method=stream) the newest segment that has come, if any.
   returned: success
   type: str
   sample: "000000010000000000000005"
@@ -125,9 +139,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import configure_archiving
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
+    configure_archiving,
+    register_remote,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
 
@@ -162,7 +179,10 @@ def main() -> None:
         )
 
         def task(sink: ProgressSink) -> dict[str, Any]:
-            result = configure_archiving.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+            if cluster.method == "stream":
+                result = register_remote.run(cluster, repository, SystemClock(), sink, check_mode=module.check_mode)
+            else:
+                result = configure_archiving.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
             return {
                 "changed": result.changed,
                 "restart_required": result.restart_required,
@@ -178,7 +198,7 @@ def main() -> None:
             module,
             repository,
             configure_archiving.THIRD_PARTY,
-            lambda: owner_for(cluster.data_directory),
+            lambda: owner_for_cluster(cluster, repository),
             task,
         )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._engine.specs import METHODS
+
 Spec = dict[str, dict[str, Any]]
 
 # What opens a repository and can be written into lifeboat.conf.
@@ -26,7 +28,7 @@ CLUSTER: Spec = {
     "repository": {"type": "str"},
     **KEY,
     "passphrase": {"type": "str", "no_log": True},
-    "method": {"type": "str", "choices": ["files", "stream"]},
+    "method": {"type": "str", "choices": list(METHODS)},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     "agent_command": {"type": "path", "default": "/usr/local/bin/lifeboat"},

@@ -21,7 +21,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Cause:
+class _Cause:
     """A reason to be refused, known by what libpq or the server says: libpq has no codes for these."""
 
     phrases: tuple[str, ...]
@@ -30,7 +30,7 @@ class Cause:
 
 
 _CONNECT_CAUSES = (
-    Cause(
+    _Cause(
         (
             "password authentication failed",
             "no password supplied",
@@ -40,25 +40,49 @@ _CONNECT_CAUSES = (
         code="authentication_failed",
         remedy="Check login_user and login_password, and the server's pg_hba.conf.",
     ),
-    Cause(
+    _Cause(
         ("no pg_hba.conf entry",),
         code="authentication_not_permitted",
         remedy="Add a line for this user and address to pg_hba.conf.",
     ),
-    Cause(
+    _Cause(
         ("Connection refused", "No such file or directory", "could not connect", "timeout expired", "No route to host"),
         code="server_not_reachable",
         remedy="Start the server, or correct login_host, login_port or login_unix_socket.",
     ),
-    Cause(
+    _Cause(
         ("is starting up", "is shutting down", "recovery mode"),
         code="server_not_ready",
         remedy="Wait until the server is up, then run again.",
     ),
-    Cause(
+    _Cause(
         ("role ", "database "),
         code="role_or_database_missing",
         remedy="Create it, or correct login_user or login_db.",
+    ),
+)
+
+# Reasons that only a replication connection has, looked for before the others.
+_REPLICATION_CAUSES = (
+    _Cause(
+        ("no pg_hba.conf entry for replication connection", "pg_hba.conf rejects replication connection"),
+        code="authentication_not_permitted",
+        remedy="Add a line with the database `replication` for this user and address to pg_hba.conf, and reload.",
+    ),
+    _Cause(
+        ("must be superuser or replication role", "permission denied to start WAL sender"),
+        code="role_lacks_privilege",
+        remedy="Run: ALTER ROLE <the role> REPLICATION.",
+    ),
+    _Cause(
+        ("exceeds max_wal_senders",),
+        code="wal_senders_exhausted",
+        remedy="Raise max_wal_senders, or end another replication connection: see pg_stat_replication.",
+    ),
+    _Cause(
+        ("too many clients", "remaining connection slots", "too many connections"),
+        code="connections_exhausted",
+        remedy="Wait until other sessions end, or raise the limit that is named.",
     ),
 )
 
@@ -91,10 +115,10 @@ def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[s
     return {key: value for key, value in options.items() if value is not None}
 
 
-def connect_error(attempted: str, text: str, special: tuple[Cause, ...] = ()) -> LifeboatError:
-    """Why no session came about; causes that are `special` to its kind are looked for first."""
+def connect_error(attempted: str, text: str, *, replication: bool = False) -> LifeboatError:
+    """Why no session came about."""
     text = " ".join(text.split())
-    for cause in (*special, *_CONNECT_CAUSES):
+    for cause in (*(_REPLICATION_CAUSES if replication else ()), *_CONNECT_CAUSES):
         if any(phrase in text for phrase in cause.phrases):
             return PreconditionError(attempted, f"{text}.", cause.remedy, code=cause.code)
     return PreconditionError(

@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import InterruptedJobError, LifeboatError, PreconditionError, UnsupportedError
 from ..specs import ConnectionSpec
 from ..thirdparty import require
-from .connection import Cause, connect_error, connect_options, target_text
+from .connection import connect_error, connect_options, target_text
 from .pages import PAGE_BYTES
 from .server import NEWEST_MAJOR, OLDEST_MAJOR
 from .wal_names import Lsn, parse_lsn
@@ -31,30 +31,6 @@ _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_cou
 _POLL_MILLISECONDS = 1000
 _SIZE = re.compile(r"(\d+)(kB|MB|GB)?", re.ASCII)
 _UNITS = {None: 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-
-# Reasons that only a replication connection has, looked for before the others.
-_CAUSES = (
-    Cause(
-        ("no pg_hba.conf entry for replication connection", "pg_hba.conf rejects replication connection"),
-        code="authentication_not_permitted",
-        remedy="Add a line with the database `replication` for this user and address to pg_hba.conf, and reload.",
-    ),
-    Cause(
-        ("must be superuser or replication role", "permission denied to start WAL sender"),
-        code="role_lacks_privilege",
-        remedy="Run: ALTER ROLE <the role> REPLICATION.",
-    ),
-    Cause(
-        ("exceeds max_wal_senders",),
-        code="wal_senders_exhausted",
-        remedy="Raise max_wal_senders, or end another replication connection: see pg_stat_replication.",
-    ),
-    Cause(
-        ("too many clients", "remaining connection slots", "too many connections"),
-        code="connections_exhausted",
-        remedy="Wait until other sessions end, or raise the limit that is named.",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -260,7 +236,7 @@ def connect(spec: ConnectionSpec, warned: Callable[[str], None]) -> Iterator[Rep
     try:
         raw = psycopg.connect(autocommit=True, **options)
     except psycopg.Error as exc:
-        raise connect_error(attempted, str(exc), _CAUSES) from exc
+        raise connect_error(attempted, str(exc), replication=True) from exc
     session = Replication(raw, warned)
     try:
         yield session

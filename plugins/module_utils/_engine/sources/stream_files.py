@@ -150,6 +150,6 @@ def _checked(name: str) -> str:
             _ATTEMPTED,
             f"the archive names the path {name!r}, which leaves the data directory.",
             "Find out what alters the data between the server and this host.",
-            code="path_invalid",
+            code="tar_path_invalid",
         )
     return path
