@@ -69,11 +69,17 @@ class BaseBackup:
         try:
             if self._one_copy:
                 self._session.begin_copy(_ATTEMPTED)
-                yield from split(self._session.copied(_ATTEMPTED), tablespaces)
+                yield from split(self._copied(), tablespaces)
             else:
                 for tablespace in tablespaces:
                     self._session.begin_copy(_ATTEMPTED)
-                    yield tablespace, self._session.copied(_ATTEMPTED)
+                    yield tablespace, self._copied()
+        except ServerRefusal as exc:
+            raise _refused(_ATTEMPTED, exc) from exc
+
+    def _copied(self) -> Iterator[memoryview]:
+        try:
+            yield from self._session.copied(_ATTEMPTED)
         except ServerRefusal as exc:
             raise _refused(_ATTEMPTED, exc) from exc
 

@@ -58,6 +58,7 @@ class Replication:
         """`raw` is psycopg's connection; `warned` is told what the server warns of."""
         self._pg = raw.pgconn
         self._psycopg = require("psycopg")
+        self._ahead: Any = None  # a result that was fetched before somebody asked for it
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
         raw.add_notice_handler(
@@ -131,7 +132,7 @@ class Replication:
             raise _unexpected(attempted, result)
 
     def copied(self, attempted: str) -> Iterator[memoryview]:
-        """The stream's messages, to its end as the server has marked it."""
+        """The stream's messages, to its end as the server has marked it; one that breaks off is an error."""
         get, receive = self._pg.get_copy_data, self._pg.consume_input
         with self._losing(attempted):
             while True:
@@ -142,7 +143,8 @@ class Replication:
                     self._wait(select.POLLIN)
                     receive()
                 else:
-                    return
+                    break
+        self._ahead = self._next(attempted)  # the end, or an error that looks like one until its result is fetched
 
     def finish(self, attempted: str) -> None:
         """Nothing more must come but the word that the command is done."""
@@ -152,6 +154,9 @@ class Replication:
 
     def _next(self, attempted: str) -> Any:
         """The next result; None when there are no more. What the server refuses is an error."""
+        if self._ahead is not None:
+            result, self._ahead = self._ahead, None
+            return result
         with self._losing(attempted):
             while self._pg.is_busy():
                 self._wait(select.POLLIN)
