@@ -49,9 +49,14 @@ def claimed_life(data_directory: str) -> str | None:
     """The life that this data directory has claimed; None when it has claimed none."""
     try:
         with open(f"{data_directory}/{CLAIM_FILE}", encoding="ascii") as stream:
-            lines = stream.read().splitlines()
+            return life_in(stream.read())
     except FileNotFoundError:
         return None
+
+
+def life_in(text: str) -> str | None:
+    """The life that a claim file's text names."""
+    lines = text.splitlines()
     return lines[-1].strip() if lines and "-" in lines[-1] and not lines[-1].startswith("#") else None
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from .. import wal_spool
 from ..clock import Clock
 from ..errors import IntegrityError, PreconditionError
 from ..ports import ProgressSink
@@ -24,7 +25,7 @@ from ..postgres import control_file
 from ..postgres.backup_mode import BackupStop, parse_label
 from ..postgres.base_backup import BaseBackup, Ended
 from ..postgres.replication import RemoteServer, Replication
-from ..postgres.wal_names import Lsn
+from ..postgres.wal_names import Lsn, format_lsn
 from ..report.events import PhaseStarted, Warned
 from ..repository.digests import Digester
 from ..repository.manifest import Header
@@ -53,7 +54,17 @@ def require_source(server: RemoteServer, stanza: Stanza, life: Incarnation, head
             "Set up archiving on its host with the module pitr_configure, or archive what pg_receivewal brings.",
             code="archiving_off",
         )
-    later = [each for each in headers if each.incarnation == life.incarnation and each.timeline > server.timeline]
+    own = [each for each in headers if each.incarnation == life.incarnation]
+    ahead = [each for each in own if each.timeline == server.timeline and each.stop_lsn > server.position]
+    if ahead and not server.in_recovery:
+        raise IntegrityError(
+            attempted,
+            f"its WAL has come as far as {format_lsn(server.position)}, but the backup {ahead[-1].backup_id} of the"
+            f" same timeline ended at {format_lsn(ahead[-1].stop_lsn)}: this is an older copy of the cluster.",
+            "Connect to the server that archives into this stanza, and give a clone a stanza of its own.",
+            code="server_behind_its_backups",
+        )
+    later = [each for each in own if each.timeline > server.timeline]
     if later:
         raise IntegrityError(
             attempted,
@@ -119,6 +130,7 @@ class StreamBackup(Making):
         if ended.complained and not findings.damaged:
             findings.damaged.append("pages that the server names in its warnings")
         self._require_same_server(files.control)
+        self._require_same_life(files.claim)
         stop = self._stop(start_lsn, ended, files.backup_label)
         lines = spool.lines_of(self._index.in_order())
         return Taken(findings, lines, tally.done, files.tablespaces, files.control, stop, stop_time)
@@ -158,6 +170,18 @@ class StreamBackup(Making):
                 f" not of {self._server.system_identifier} that answered.",
                 "Connect to PostgreSQL itself, not to a pooler or proxy that changes servers.",
                 code="server_directory_mismatch",
+            )
+
+    def _require_same_life(self, claim: str) -> None:
+        """A server that archives by our command says into which life; one that does not says nothing."""
+        life = wal_spool.life_in(claim)
+        if life is not None and life != wal_spool.life_name(self._server.system_identifier, self._life.incarnation):
+            raise IntegrityError(
+                "checking what the server has sent",
+                f"it archives as {life}, while the present incarnation of {self._stanza.name} is"
+                f" {self._life.incarnation}.",
+                "Connect to the server that archives into this stanza, and give a clone a stanza of its own.",
+                code="claim_of_another_cluster",
             )
 
     def _stop(self, start_lsn: Lsn, ended: Ended, label: str) -> BackupStop:

@@ -45,4 +45,11 @@ def run(
                 f" {server.archive_mode}); until it does, no backup can be made"
             )
         )
-    return ArchivingResult(registered, {}, {}, registered=registered, proven_segment=newest[-1] if newest else None)
+    return ArchivingResult(
+        registered,
+        {},
+        {},
+        registered=registered,
+        proven_segment=newest[-1] if newest else None,
+        incarnation=archive.life.incarnation,
+    )

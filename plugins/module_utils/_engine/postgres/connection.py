@@ -75,7 +75,7 @@ _REPLICATION_CAUSES = (
         remedy="Run: ALTER ROLE <the role> REPLICATION.",
     ),
     _Cause(
-        ("exceeds max_wal_senders",),
+        ("number of requested standby connections exceeds",),
         code="wal_senders_exhausted",
         remedy="Raise max_wal_senders, or end another replication connection: see pg_stat_replication.",
     ),

@@ -40,6 +40,7 @@ class RemoteServer:
     version_num: int
     system_identifier: int
     timeline: int
+    position: Lsn  # how far its WAL is written
     in_recovery: bool
     wal_segment_bytes: int
     data_checksums: bool
@@ -84,11 +85,12 @@ class Replication:
                 f"Lifeboat supports the standard block size of {PAGE_BYTES} bytes only.",
                 code="block_size_unsupported",
             )
-        ((identifier, timeline, *_rest),) = self.rows(attempted, "IDENTIFY_SYSTEM")
+        ((identifier, timeline, position, *_rest),) = self.rows(attempted, "IDENTIFY_SYSTEM")
         return RemoteServer(
             version_num=version_num,
             system_identifier=int(identifier or ""),
             timeline=int(timeline or ""),
+            position=parse_lsn(position or ""),
             # Sessions of a standby can only read; 13 has no setting that says it more directly.
             in_recovery=self._show("transaction_read_only" if version_num < 140000 else "in_hot_standby") == "on",
             wal_segment_bytes=parse_size(self._show("wal_segment_size")),

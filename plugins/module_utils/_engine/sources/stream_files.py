@@ -20,6 +20,7 @@ from ..postgres import control_file, data_directory
 from ..postgres.base_backup import Tablespace
 from ..report.events import Warned
 from ..repository.manifest import DirectoryEntry, render_entry
+from ..wal_spool import CLAIM_FILE
 from .cluster_reader import SourceFile
 from .content import Handover, StreamContent
 from .entry_spool import EntrySpool
@@ -47,7 +48,7 @@ class StreamFiles:
         self._handover = Handover(_WAITING_BYTES)
         self.failed = self._handover.failed  # set when workers have failed
         self.tablespaces: dict[str, str] = {}
-        self.backup_label = ""
+        self.backup_label = self.claim = ""
         self.control = b""
         self.has_configuration = False
         # How far the server's clock is ahead of ours, in seconds, as far as one second tells.
@@ -86,10 +87,12 @@ class StreamFiles:
         return f"{path}/"
 
     def _keep(self, path: str, member: Member, reader: TarReader) -> bool:
-        """Whether this is one of the two files that go into the backup's header."""
+        """Whether this is one of the few files that are read and not stored among the others."""
         if path == _BACKUP_LABEL:
             self.clock_ahead = member.mtime - self._clock.now().timestamp()  # the server has just made it
             self.backup_label = b"".join(reader.content()).decode("utf-8", "surrogateescape")
+        elif path == CLAIM_FILE:
+            self.claim = b"".join(reader.content()).decode("ascii", "replace")
         elif path == control_file.CONTROL_FILE:
             self.control = b"".join(reader.content())
         else:
