@@ -188,6 +188,12 @@ def test_a_bad_page_is_a_finding_at_once_unless_replay_writes_it(stanza: Stanza)
     assert content(stanza, received.by_name["base/1/1"]) == bad
 
 
+def test_a_relation_that_ends_in_the_midst_of_a_page_is_a_finding(stanza: Stanza) -> None:
+    whole = page(10) * 3
+    received = receive(stanza, base([("base/1/1", whole, None), ("base/1/2", whole[:-1000], None)]))
+    assert received.findings.damaged == ["base/1/2 block 2"]
+
+
 def test_how_far_the_servers_clock_is_ahead_is_seen_from_its_label(stanza: Stanza) -> None:
     assert receive(stanza, base([])).files.clock_ahead == 1_700_000_000 - 100
 

@@ -26,12 +26,13 @@ class Content(Protocol):
     size: int
     mtime_ns: int
     mode: int
+    can_be_read_again: bool
 
     def read_into(self, window: memoryview, offset: int) -> int:
         """Fill the window with what is at `offset`, in ascending order; less only at the end."""
 
-    def read_again(self, length: int, offset: int) -> bytes | None:
-        """What is there now; None where nothing can be read twice."""
+    def read_again(self, length: int, offset: int) -> bytes:
+        """What is there now, if it can be read again."""
 
     def is_untouched(self) -> bool:
         """Whether the file was left alone since its opening, as far as its size and time tell."""
@@ -39,6 +40,8 @@ class Content(Protocol):
 
 class LocalContent:
     """A file of this host."""
+
+    can_be_read_again = True
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -48,7 +51,7 @@ class LocalContent:
     def read_into(self, window: memoryview, offset: int) -> int:
         return os.preadv(self._handle, [window], offset)
 
-    def read_again(self, length: int, offset: int) -> bytes | None:
+    def read_again(self, length: int, offset: int) -> bytes:
         return os.pread(self._handle, length, offset)
 
     def is_untouched(self) -> bool:
@@ -81,6 +84,8 @@ class Handover:
 
 class StreamContent:
     """A file that a stream brings: one thread gives, another reads."""
+
+    can_be_read_again = False
 
     def __init__(self, handover: Handover, size: int, mtime_ns: int, mode: int) -> None:
         self._handover = handover
@@ -130,8 +135,8 @@ class StreamContent:
             handover.changed.notify_all()
         return piece
 
-    def read_again(self, length: int, offset: int) -> bytes | None:
-        return None
+    def read_again(self, length: int, offset: int) -> bytes:
+        return b""
 
     def is_untouched(self) -> bool:
         return True

@@ -63,26 +63,27 @@ class PageCheck:
         suspects, excused = self._judged(data, first_block, ranges)
         if not suspects and len(data) % pages.PAGE_BYTES == 0:
             return Settled(data, [], excused)
+        if not content.can_be_read_again:
+            cut = [first_block + len(data) // pages.PAGE_BYTES] if len(data) % pages.PAGE_BYTES else []
+            return Settled(data, suspects + cut, excused)
         mended = bytearray(data)
         for _number in range(_ATTEMPTS):
             time.sleep(_PAUSE)
             for block in suspects:
                 start = (block - first_block) * pages.PAGE_BYTES
                 page = content.read_again(pages.PAGE_BYTES, offset + start)
-                if page is None:
-                    return Settled(data, suspects, excused)
                 if len(page) == pages.PAGE_BYTES:  # else truncated meanwhile
                     mended[start : start + pages.PAGE_BYTES] = page
             suspects, excused = self._judged(mended, first_block, ranges)
-            cut = self._cut(handle, mended, offset, first_block)
+            cut = self._cut(content, mended, offset, first_block)
             if not suspects and not cut:
                 break
         return Settled(mended, suspects + cut, excused)
 
-    def _cut(self, handle: int, data: Buffer, offset: int, first_block: int) -> list[int]:
+    def _cut(self, content: Content, data: Buffer, offset: int, first_block: int) -> list[int]:
         """The last block, if the file ends in the middle of it; one that is just being written grows to its end."""
         whole = len(data) // pages.PAGE_BYTES
         if len(data) % pages.PAGE_BYTES == 0:
             return []
-        ends = len(os.pread(handle, pages.PAGE_BYTES, offset + whole * pages.PAGE_BYTES))
+        ends = len(content.read_again(pages.PAGE_BYTES, offset + whole * pages.PAGE_BYTES))
         return [first_block + whole] if 0 < ends < pages.PAGE_BYTES else []
