@@ -77,6 +77,7 @@ def written_to(cluster: Cluster) -> Iterator[None]:
         writer.join()
 
 
+@pytest.mark.every_version
 def test_by_protocol_and_by_files_in_turns(shop: Site, new_place: Callable[[], Cluster]) -> None:
     """Each builds on the other, and the last of them restores like any backup."""
     site = shop
@@ -128,7 +129,6 @@ def test_an_unchanged_cluster_costs_nothing_but_its_way(shop: Site) -> None:
     assert site.backup_ids() == before
 
 
-@pytest.mark.one_version
 def test_a_session_that_ends_midway_can_be_told_and_repeated(shop: Site) -> None:
     site = shop
     site.cluster.sql("CREATE TABLE bulky AS SELECT g, repeat(md5(g::text), 6) FROM generate_series(1, 60000) g")
@@ -155,7 +155,6 @@ def test_a_session_that_ends_midway_can_be_told_and_repeated(shop: Site) -> None
     assert [path for path in intents.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.one_version
 def test_a_damaged_page_is_found_on_its_way(shop: Site) -> None:
     site = shop
     site.cluster.sql("CREATE TABLE rotten AS SELECT g, repeat('x', 200) FROM generate_series(1, 10000) g")
@@ -209,7 +208,6 @@ def stranger(new_place: Callable[[], Cluster]) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.one_version
 def test_a_server_on_whose_host_there_is_nothing_of_ours(shop: Site, stranger: Cluster) -> None:
     """Its place in the repository, its WAL and its backup all come by protocol."""
     site, stanza = shop, {**REMOTE, "stanza": "received", "login_port": stranger.port}
@@ -247,7 +245,6 @@ def test_a_server_on_whose_host_there_is_nothing_of_ours(shop: Site, stranger: C
     site.refused("claim_of_another_cluster", "pg_backup", **{**REMOTE, "stanza": "astray"})
 
 
-@pytest.mark.one_version
 def test_who_is_not_let_in_is_told_why(shop: Site, stranger: Cluster, clone: Callable[[str], Cluster]) -> None:
     site, other = shop, stranger
     site.module("pg_backup", **REMOTE)
