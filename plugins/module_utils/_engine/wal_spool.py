@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The folder `pg_wal/lifeboat` of a data directory: what foreground and background tell each other.
 
-    acknowledged/LIFE/FILE   the file is durable in every required repository
-    current                  a link to the acknowledgements of the life that is claimed now
+    acknowledged/FILE        the file is durable in every required repository
+    acknowledged/.life       whose files these are: of the life that is claimed now, or they mean nothing
     failed/FILE              why the last attempt to archive it failed
     owed/REPOSITORY/FILE     archived, but not yet in this optional repository
     dropped/REPOSITORY/FILE  given up by the drop policy, to be noted in this repository
@@ -61,13 +61,18 @@ def life_in(text: str) -> str | None:
 
 
 # An acknowledgement's name from the data directory on, where PostgreSQL runs `archive_command`.
-ACKNOWLEDGEMENT = f"{FOLDER}/current/%f"
+ACKNOWLEDGEMENT = f"{FOLDER}/acknowledged/%f"
 
 
 def forget_acknowledgements(data_directory: str) -> None:
-    """From now on none counts, until the background has looked at the claim anew."""
+    """From now on none counts, and nobody can make one before the background has looked at the claim anew."""
+    folder = f"{data_directory}/{FOLDER}/acknowledged"
+    forgotten = f"{data_directory}/{FOLDER}/.forgotten-{os.getpid()}"
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(f"{data_directory}/{FOLDER}/current")
+        os.rename(folder, forgotten)  # all at once
+        for name in os.listdir(forgotten):
+            os.unlink(f"{forgotten}/{name}")
+        os.rmdir(forgotten)
 
 
 def fetched(incarnation: str) -> str:
@@ -93,7 +98,7 @@ class WalSpool:
         self.life = life
         self.wal = f"{data_directory}/pg_wal"
         self.folder = f"{data_directory}/{FOLDER}"
-        self.acknowledged = f"{self.folder}/acknowledged/{life}"
+        self.acknowledged = f"{self.folder}/acknowledged"
         self.failed = f"{self.folder}/failed"
         self.fetched = f"{self.folder}/fetched/{life}"
 
@@ -121,13 +126,15 @@ class WalSpool:
         """What a repository will never get."""
         return f"{self.folder}/dropped/{repository}"
 
-    def make_current(self) -> None:
-        """Let the shell see this life's acknowledgements, and no other's."""
-        temporary = f"{self.folder}/.current"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        os.symlink(f"acknowledged/{self.life}", temporary)
-        os.replace(temporary, f"{self.folder}/current")
+    def keep_acknowledgements_of_this_life(self) -> None:
+        """Begin anew where those that are there are another life's. No links: other tools copy this directory too."""
+        said = f"{self.acknowledged}/.life"
+        if _read(said) == self.life:
+            return
+        forget_acknowledgements(self.data_directory)
+        os.makedirs(self.acknowledged, 0o700, exist_ok=True)
+        with open(said, "w", encoding="ascii") as stream:
+            stream.write(self.life)
 
     def is_ready(self, file_name: str) -> bool:
         """Whether the server waits for this file to be archived."""
@@ -142,11 +149,11 @@ class WalSpool:
     def acknowledge(self, file_name: str, facts: os.stat_result) -> None:
         """Only ever called when the file is durable in every required repository (I4)."""
         with open(f"{self.acknowledged}/{file_name}", "w", encoding="ascii") as stream:
-            stream.write(identity(facts))
+            stream.write(f"{self.life} {identity(facts)}")
 
     def is_acknowledged(self, file_name: str, facts: os.stat_result) -> bool:
-        """Whether this very file is; one of an earlier file under its name does not count."""
-        return _read(f"{self.acknowledged}/{file_name}") == identity(facts)
+        """Whether this very file is; one of an earlier file under its name, or of another life, does not count."""
+        return _read(f"{self.acknowledged}/{file_name}") == f"{self.life} {identity(facts)}"
 
     def fail(self, file_name: str, message: str) -> None:
         """Leave word for the foreground."""

@@ -137,13 +137,13 @@ def test_an_acknowledgement_is_of_one_file_of_one_life(server: Server) -> None:
     assert not server.is_acknowledged(path.name)
     assert not WalSpool(str(server.data), "1-other").is_acknowledged(path.name, path.stat())
 
-    acknowledgement = Path(server.spool.acknowledged, path.name)
-    wal_spool.forget_acknowledgements(str(server.data))
-    other = Path(server.spool.folder, "acknowledged/1-other", path.name)
-    other.parent.mkdir()
-    other.write_text(acknowledgement.read_text())
+    others = WalSpool(str(server.data), "1-other")
+    others.keep_acknowledgements_of_this_life()
+    assert server.acknowledged() == []
+    others.acknowledge(path.name, path.stat())
     server.push(ArchiveSpec(server.copies[:1]))
-    assert not other.exists() and server.is_acknowledged(path.name)
+    assert server.is_acknowledged(path.name) and not others.is_acknowledged(path.name, path.stat())
+    assert not [entry for entry in (server.data / "pg_wal").rglob("*") if entry.is_symlink()]
 
 
 def test_the_shell_asks_only_for_what_is_not_acknowledged_later_than_it_was_written(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import wal_spool
-from ..background import Bell, ChangedFile, make_folders, only_one, remove_files, remove_other_lives
+from ..background import Bell, ChangedFile, make_folders, only_one, remove_files
 from ..clock import Clock
 from ..errors import IntegrityError, LifeboatError
 from ..postgres import postmaster_pid
@@ -57,13 +57,12 @@ def run(request: PusherRequest, clock: Clock) -> bool:
     life = claim.require_claimed(request.data_directory)
     facts = claim.facts_of(request.data_directory)
     spool = WalSpool(str(request.data_directory), wal_spool.life_name(facts.system_identifier, life))
-    make_folders(spool.folder, spool.acknowledged, spool.failed)
+    make_folders(spool.folder, spool.failed)
     with only_one(spool.lock(wal_spool.PUSH)) as alone:
         if not alone:
             return False
-        remove_other_lives(os.path.dirname(spool.acknowledged), spool)
         remove_files(spool.failed)
-        spool.make_current()
+        spool.keep_acknowledgements_of_this_life()
         with contextlib.closing(Bell(spool.bell(wal_spool.PUSH))) as bell:
             _Pusher(request, life, facts, spool, bell, clock).work()
     return True
@@ -210,9 +209,9 @@ class _Pusher:
 
     def _forget_old(self) -> None:
         """Acknowledgements that the server has seen."""
-        for name in os.listdir(self._spool.acknowledged):
-            if not self._spool.is_ready(name):
-                with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # forgotten by a claim
+            for name in os.listdir(self._spool.acknowledged):
+                if not name.startswith(".") and not self._spool.is_ready(name):
                     os.unlink(f"{self._spool.acknowledged}/{name}")
 
 
