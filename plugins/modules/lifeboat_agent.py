@@ -115,6 +115,9 @@ options:
         description: How backups get at its files; see O(method).
         type: str
         choices: [files, stream]
+      retention:
+        description: The name of its retention policy, one of O(retentions). Without one nothing expires.
+        type: str
       data_directory:
         description: The server's data directory.
         type: path
@@ -143,6 +146,30 @@ options:
       ca_cert:
         description: The file with certificates of authorities that may have signed the server's.
         type: path
+  retentions:
+    description: The retention policies to describe in the configuration file.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name in the file.
+        type: str
+        required: true
+      keep_last:
+        description: How many of the newest backups to keep; see M(lifeboat.postgresql.pg_backup_expire).
+        type: list
+        elements: str
+      keep_days:
+        description: For how many days to keep backups.
+        type: list
+        elements: str
+      keep_wal_days:
+        description: Of how many days all WAL is kept.
+        type: float
+      grace_hours:
+        description: For how many hours data that nobody needs stays before it is deleted.
+        type: float
   group:
     description:
       - The group that may read the configuration file, usually that of the data directories' owner.
@@ -237,10 +264,12 @@ CLUSTER = {
     "wal_drop_after": {"type": "str"},
     "stanza": {"type": "str"},
     "method": arguments.CLUSTER["method"],
+    "retention": {"type": "str"},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     **{name: spec for name, spec in arguments.CONNECTION.items() if name != "login_password"},
 }
+RETENTION = {"name": {"type": "str", "required": True}, **arguments.RETENTION}
 
 
 def main() -> None:
@@ -267,6 +296,7 @@ def main() -> None:
                 "mutually_exclusive": [("repository", "repositories")],
                 "required_one_of": [("repository", "repositories")],
             },
+            "retentions": {"type": "list", "elements": "dict", "default": [], "options": RETENTION},
             "group": {"type": "str"},
         },
         supports_check_mode=True,
@@ -278,7 +308,8 @@ def main() -> None:
         installation = Installation(Path(params["prefix"]), params["interpreter"])
         config_file = Path(params["config_file"] or config.DEFAULT_PATH)
         if params["state"] == "present":
-            text = config.render(agent.sections(params["repositories"]), agent.sections(params["clusters"]))
+            kinds = (agent.sections(params[kind]) for kind in ("repositories", "clusters", "retentions"))
+            text = config.render(*kinds)
             result = agent.present(installation, config_file, text, params["group"], check_mode=module.check_mode)
         else:
             result = agent.absent(installation, config_file, check_mode=module.check_mode)

@@ -80,6 +80,13 @@ options:
     description: Whether to leave processor and disk to others.
     type: bool
     default: false
+  backup_class:
+    description:
+      - What the backup is made for. M(lifeboat.postgresql.pg_backup_expire) can keep backups of one class longer than
+        those of another.
+    type: str
+    choices: [manual, scheduled, pre_migration, pre_restore]
+    default: manual
   annotations:
     description: Texts to keep with the backup, by name.
     type: dict
@@ -187,6 +194,9 @@ backup:
     generation:
       description: The full backup that its generation began with.
       type: str
+    class:
+      description: What it was made for.
+      type: str
     annotations:
       description: The texts kept with it.
       type: dict
@@ -210,6 +220,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_own
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup, summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import CLASSES, DEFAULT_CLASS
 
 
 def main() -> None:
@@ -228,6 +239,7 @@ def main() -> None:
             "damaged_pages": {"type": "str", "choices": ["fail", "warn"], "default": "warn"},
             "max_rate": {"type": "float"},
             "low_priority": {"type": "bool", "default": False},
+            "backup_class": {"type": "str", "choices": list(CLASSES), "default": DEFAULT_CLASS},
             "annotations": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -248,6 +260,7 @@ def main() -> None:
             fail_on_damaged_pages=params["damaged_pages"] == "fail",
             max_rate=runner.bytes_per_second(params["max_rate"]),
             low_priority=params["low_priority"],
+            backup_class=params["backup_class"],
             annotations={str(name): str(text) for name, text in params["annotations"].items()},
         )
 

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import S3Spec
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.s3 import S3Store
@@ -234,8 +235,16 @@ def test_a_killed_process_leaves_no_object(s3_spec: S3Spec, s3: S3Server, s3_pla
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     assert s3.names(s3_place) == []
-    # What it had sent is invisible; the bucket's lifecycle rule removes it.
+    # What it had sent is invisible, and takes space until somebody discards it.
     assert s3.unfinished_uploads(s3_place) == ["name"]
+    store = S3Store(s3_place.url, s3_spec)
+    assert list(store.unfinished("elsewhere/")) == []
+    (found,) = store.unfinished("")
+    assert (found.name, found.since.tzinfo is not None) == ("name", True)
+    assert abs((found.since - SystemClock().now()).total_seconds()) < 3600
+    for _ignored in range(2):
+        store.discard(found)
+    assert s3.unfinished_uploads(s3_place) == []
 
 
 # --- what a real server refuses

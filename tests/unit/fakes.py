@@ -13,6 +13,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.base import (
     ObjectInfo,
+    Unfinished,
     missing,
 )
 
@@ -85,6 +86,12 @@ class MemoryStore:
 
     def delete(self, name: str, *, durably: bool = False) -> None:
         self.objects.pop(name, None)
+
+    def unfinished(self, folder: str) -> Iterator[Unfinished]:
+        yield from ()
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Nothing is ever unfinished."""
 
 
 class MemoryWriter:

@@ -88,7 +88,7 @@ class Cluster:
         self.clock.sleep(3600)
         self.put_wal(2, 3)
         repository = RepositorySpec("unused", KeySpec())
-        request = backup.BackupRequest(ClusterSpec("main", "main", ConnectionSpec()), repository, jobs=2, **how)
+        request = backup.BackupRequest(ClusterSpec("main", "main", ConnectionSpec()), repository, **{"jobs": 2, **how})
         decision = decide(backup_type, timedelta(days=30), self.stanza.headers(), self.life, self.clock.now())
         job = backup._Backup(
             request, decision, self.stanza, self.life, self.server(), self.connection, self.clock, self.sink

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import cli, cli_jobs, config
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import cli, cli_jobs, config, retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import expire, fetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import access
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.key_files import generate_key_file
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import create
@@ -24,6 +27,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.versio
 
 COMMANDS = [
     "backup",
+    "expire",
     "info",
     "restore",
     "verify",
@@ -161,6 +165,41 @@ def test_options_win_over_the_configuration_file(
 
 def test_options_are_never_abbreviated(options: list[str]) -> None:
     assert cli.main(["info", *options, "--js"]) == 1
+
+
+def test_classes_are_those_that_policies_know() -> None:
+    assert cli._CLASSES == retention_policy.CLASSES
+    assert cli._CLASSES[0] == retention_policy.DEFAULT_CLASS
+
+
+def test_a_policy_comes_from_the_file_and_from_options(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lifeboat.conf"
+    repository = {"url": options[1], "key_file": options[3]}
+    policies = {"long": {"keep_last": "7, pre_migration=2", "keep_days": "30", "grace_hours": "1"}}
+    file.write_text(
+        config.render({"local": repository}, {"main": {"repository": "local", "retention": "long"}}, policies)
+    )
+    asked: list[expire.ExpireRequest] = []
+    me = ["--owner", pwd.getpwuid(os.geteuid()).pw_name]
+    run = expire.run
+
+    def noted(request: expire.ExpireRequest, *rest: Any, **how: Any) -> expire.ExpireResult:
+        asked.append(request)
+        return run(request, *rest, **how)
+
+    monkeypatch.setattr(expire, "run", noted)
+    assert cli.main(["expire", "--config", str(file), "--cluster", "main", *me, "--keep-days", "3,manual=1"]) == 0
+    assert capsys.readouterr().out == "there is nothing to keep and nothing to remove\n"
+    assert cli.main(["expire", *options, *me, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] is False
+    assert [request.policy for request in asked] == [
+        retention_policy.Policy({"": 7, "pre_migration": 2}, {"": 3, "manual": 1}, None, timedelta(hours=1)),
+        retention_policy.Policy(),
+    ]
+    assert cli.main(["expire", *options, "--keep-last", "all"]) == 1
+    assert "[setting_invalid]" in capsys.readouterr().err
 
 
 def test_info_is_for_people_too(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

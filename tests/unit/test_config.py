@@ -33,9 +33,10 @@ CLUSTERS = {
         "ssl_mode": "verify-full",
         "ca_cert": "/etc/ca.pem",
     },
-    "other one": {"repository": "unused"},
+    "other one": {"repository": "unused", "retention": "short"},
 }
-GOOD = config.render(REPOSITORIES, CLUSTERS)
+RETENTIONS = {"long": {"keep_last": "7, pre_migration=2", "keep_days": "30"}, "short": {"keep_days": "1"}}
+GOOD = config.render(REPOSITORIES, CLUSTERS, RETENTIONS)
 
 
 @pytest.fixture
@@ -46,14 +47,14 @@ def file(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_read(file: Path) -> None:
     settings = config.read(file)
-    assert (settings.repositories, settings.clusters) == (REPOSITORIES, CLUSTERS)
+    assert (settings.repositories, settings.clusters, settings.retentions) == (REPOSITORIES, CLUSTERS, RETENTIONS)
 
 
 def test_the_text_depends_on_the_settings_only() -> None:
     def turned(described: dict[str, Any]) -> dict[str, Any]:
         return {name: dict(reversed(values.items())) for name, values in reversed(described.items())}
 
-    assert config.render(turned(REPOSITORIES), turned(CLUSTERS)) == GOOD
+    assert config.render(turned(REPOSITORIES), turned(CLUSTERS), turned(RETENTIONS)) == GOOD
 
 
 def test_a_clusters_settings_become_typed_values(file: Path) -> None:
@@ -73,6 +74,16 @@ def test_what_is_left_out_has_the_usual_value(file: Path) -> None:
     values = config.cluster_settings(config.read(file), file, "other one")
     cluster, _repository = config.specs("other one", values)
     assert cluster == ClusterSpec("other one", "other one", ConnectionSpec())
+
+
+def test_a_clusters_retention_policy_is_beside_its_settings(file: Path) -> None:
+    settings = config.read(file)
+    assert config.cluster_settings(settings, file, "other one")["keep_days"] == "1"
+    assert "keep_days" not in config.cluster_settings(settings, file, "main")
+    file.write_text(GOOD.replace("retention = short", "retention = forever"))
+    with expect.failure("config_invalid") as failure:
+        config.cluster_settings(config.read(file), file, "other one")
+    assert "forever" in failure.value.message
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 
 from .._engine import contents, durable
 from .._engine.agent_bundle import Installation, engine_sources
+from .._engine.config import text
 from .._engine.errors import PreconditionError
 
 # The application is made from all that is imported here.
@@ -34,11 +35,7 @@ def other_interpreter(wanted: str) -> bool:
 def sections(described: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     """Options of the module as sections of the file; what was left out stays out."""
     return {
-        str(given["name"]): {
-            key: ", ".join(value) if isinstance(value, list) else str(value)
-            for key, value in given.items()
-            if key != "name" and value is not None
-        }
+        str(given["name"]): {key: text(value) for key, value in given.items() if key != "name" and value is not None}
         for given in described
     }
 

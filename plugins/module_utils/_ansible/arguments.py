@@ -58,4 +58,12 @@ S3: Spec = {
     "s3_credentials_file": {"type": "path"},
 }
 
+# A retention policy; the engine's RETENTION_KEYS under the same names.
+RETENTION: Spec = {
+    "keep_last": {"type": "list", "elements": "str"},
+    "keep_days": {"type": "list", "elements": "str"},
+    "keep_wal_days": {"type": "float"},
+    "grace_hours": {"type": "float"},
+}
+
 SHARED: Spec = {**CLUSTER, **CONNECTION, **S3}

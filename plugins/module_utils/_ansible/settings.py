@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._engine import config
+from .._engine.retention_policy import RETENTION_KEYS
 from .._engine.specs import ArchiveSpec, ClusterSpec, RepositorySpec, WalCopy
 
 
@@ -16,8 +17,8 @@ def cluster_values(params: dict[str, Any]) -> dict[str, str]:
     """Flat settings of the cluster. The file is needed only when it is named or has the cluster."""
     values: dict[str, str] = {}
     path = Path(params["config_file"] or config.DEFAULT_PATH)
-    names = (*config.REPOSITORY_KEYS, *config.CLUSTER_KEYS, "passphrase")
-    given = {name: str(params[name]) for name in names if params.get(name) is not None}
+    names = (*config.REPOSITORY_KEYS, *config.CLUSTER_KEYS, *RETENTION_KEYS, "passphrase")
+    given = {name: config.text(params[name]) for name in names if params.get(name) is not None}
     if params["config_file"] or path.exists():
         settings = config.read(path)
         if params["config_file"] or params["cluster"] in settings.clusters:

@@ -48,6 +48,7 @@ _OPTIONS = (
     ("login-unix-socket", "the directory of the server's socket"),
     ("login-db", "the database to connect to"),
 )
+_CLASSES = ("manual", "scheduled", "pre_migration", "pre_restore")  # retention_policy.CLASSES, without importing it
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     backup = commands.add_parser("backup", parents=[common], help="make a physical backup", allow_abbrev=False)
     backup.add_argument("--type", choices=("auto", "full", "incremental"), default="auto", help="what to make (auto)")
+    backup.add_argument("--class", dest="backup_class", choices=_CLASSES, default="manual", help="its class (manual)")
     backup.add_argument("--max-age", type=float, metavar="HOURS", help="do nothing if a backup is not older than this")
     _add_work_options(backup)
 
@@ -93,7 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--owner", help="who shall run the scratch server, when this runs as root")
     _add_target_options(verify)
     _add_work_options(verify)
-    for job in (backup, info, restore, verify):
+
+    expire = commands.add_parser(
+        "expire",
+        parents=[common],
+        help="apply the retention policy and collect garbage; without a policy only the latter",
+        allow_abbrev=False,
+    )
+    expire.add_argument("--keep-last", metavar="N[,CLASS=N]", help="how many of the newest backups to keep, by class")
+    expire.add_argument("--keep-days", metavar="D[,CLASS=D]", help="for how many days to keep backups, by class")
+    expire.add_argument("--keep-wal-days", metavar="D", help="to how old moments recovery must be possible")
+    expire.add_argument("--grace-hours", metavar="H", help="how long what nobody needs stays before it is deleted (24)")
+    expire.add_argument("--owner", help="who owns the repository's files, when this runs as root")
+    expire.add_argument("--dry-run", action="store_true", help="say what would be done, and why, and do nothing")
+    expire.add_argument("--json", action="store_true", help="print the result as JSON")
+    for job in (backup, info, restore, verify, expire):
         job.set_defaults(run=_job)
 
     claim = commands.add_parser(
@@ -158,15 +174,16 @@ def _add_work_options(parser: argparse.ArgumentParser) -> None:
 
 def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     from . import config
+    from .retention_policy import RETENTION_KEYS
 
     values: dict[str, str] = {}
-    options = {name.replace("-", "_") for name, _text in _OPTIONS}
+    options = {*(name.replace("-", "_") for name, _text in _OPTIONS), *RETENTION_KEYS}
     given = {name: value for name, value in vars(arguments).items() if name in options and value}
     if arguments.cluster:
         path = arguments.config or config.DEFAULT_PATH
         named = given.pop("repository", None) if _is_name(given.get("repository")) else None
         values = config.cluster_settings(config.read(path), path, arguments.cluster, named)
-    values = config.overlaid(values, given)
+    arguments.settings = values = config.overlaid(values, given)
     return config.specs(arguments.cluster or arguments.stanza or "main", values, os.environ.get("PGPASSWORD"))
 
 

@@ -14,9 +14,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from . import retention_policy
 from .as_owner import owner_for_cluster, owner_of_new, run_job
 from .clock import SystemClock
-from .jobs import backup, info, restore, restore_files, summary, verify, verify_restore
+from .jobs import (
+    backup,
+    create_repository,
+    expire,
+    expire_summary,
+    info,
+    restore,
+    restore_files,
+    summary,
+    verify,
+    verify_restore,
+)
 from .ports import ProgressSink
 from .process import Runner
 from .report.terminal import TerminalSink
@@ -44,6 +56,7 @@ def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
         jobs=arguments.jobs,
         max_rate=_rate(arguments),
         low_priority=arguments.low_priority,
+        backup_class=arguments.backup_class,
     )
 
     def task(sink: ProgressSink) -> dict[str, Any]:
@@ -189,4 +202,27 @@ def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
     return 0 if result["ok"] else 1
 
 
-COMMANDS: dict[str, Command] = {"backup": _backup, "info": _info, "restore": _restore, "verify": _verify}
+def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    request = expire.ExpireRequest(repository, cluster.stanza, retention_policy.parse(arguments.settings))
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        return expire_summary.values(expire.run(request, SystemClock(), sink, check_mode=arguments.dry_run))
+
+    place = create_repository.directories(repository)[0]
+    owner = owner_of_new(place, arguments.owner, cluster.data_directory)
+    result = run_job(owner, repository, (), task, TerminalSink(sys.stderr))
+    if arguments.json:
+        _print(json.dumps(result))
+        return 0
+    for line in expire_summary.lines(result):
+        _print(line)
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "backup": _backup,
+    "expire": _expire,
+    "info": _info,
+    "restore": _restore,
+    "verify": _verify,
+}

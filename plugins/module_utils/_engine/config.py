@@ -15,6 +15,11 @@
     repositories = main, offsite
     stanza = db1-main
     data_directory = /var/lib/postgresql/15/main
+    retention = standard
+
+    [retention standard]
+    keep_last = 7, pre_migration=2
+    keep_days = 14
 
 WAL goes to every repository of a cluster; backups and restores use the first unless told otherwise.
 The file holds no secrets; keys are in files of their own.
@@ -25,10 +30,11 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import PreconditionError
+from .retention_policy import RETENTION_KEYS
 from .specs import (
     KEY_SETTINGS,
     METHODS,
@@ -54,6 +60,7 @@ CLUSTER_KEYS = (
     *WAL_KEYS,
     "stanza",
     "method",
+    "retention",
     "data_directory",
     "bin_dir",
     "login_host",
@@ -72,6 +79,7 @@ class Settings:
 
     repositories: Mapping[str, Mapping[str, str]]
     clusters: Mapping[str, Mapping[str, str]]
+    retentions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _error(path: Path, happened: str, remedy: str, *, code: str) -> PreconditionError:
@@ -94,15 +102,15 @@ def read(path: Path) -> Settings:
         ) from exc
     except (configparser.Error, UnicodeDecodeError) as exc:
         raise _error(path, f"{' '.join(str(exc).split())}.", "Correct the file.", code="config_invalid") from exc
-    sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}}
-    allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS}
+    sections: dict[str, dict[str, Mapping[str, str]]] = {"repository": {}, "cluster": {}, "retention": {}}
+    allowed = {"repository": REPOSITORY_KEYS, "cluster": CLUSTER_KEYS, "retention": RETENTION_KEYS}
     for section in parser.sections():
         kind, _space, name = (part.strip() for part in section.partition(" "))
         if kind not in sections or not name:
             raise _error(
                 path,
                 f"the section [{section}] is unknown.",
-                "Sections are [repository NAME] and [cluster NAME].",
+                "Sections are [repository NAME], [cluster NAME] and [retention NAME].",
                 code="config_invalid",
             )
         if name in sections[kind]:
@@ -117,7 +125,7 @@ def read(path: Path) -> Settings:
                 code="config_invalid",
             )
         sections[kind][name] = values
-    return Settings(sections["repository"], sections["cluster"])
+    return Settings(sections["repository"], sections["cluster"], sections["retention"])
 
 
 def cluster_settings(settings: Settings, path: Path, name: str, repository: str | None = None) -> dict[str, str]:
@@ -131,8 +139,9 @@ def cluster_settings(settings: Settings, path: Path, name: str, repository: str 
             "Give the name of one of its repositories, or a URL.",
             code="repository_unknown",
         )
-    merged = {key: value for key, value in cluster.items() if key not in ("repository", *WAL_KEYS)}
+    merged = {key: value for key, value in cluster.items() if key not in ("repository", "retention", *WAL_KEYS)}
     merged.update(_repository_settings(settings, path, name, repository or required[0]))
+    merged.update(_retention(settings, path, name, cluster.get("retention")))
     return merged
 
 
@@ -224,14 +233,36 @@ def _drop_policy(name: str, text: str | None) -> DropPolicy | None:
     return DropPolicy(text, limit_files=number)
 
 
-def render(repositories: Mapping[str, Mapping[str, str]], clusters: Mapping[str, Mapping[str, str]]) -> str:
+def _retention(settings: Settings, path: Path, cluster: str, name: str | None) -> Mapping[str, str]:
+    if name is None:
+        return {}
+    if name not in settings.retentions:
+        raise _error(
+            path,
+            f"[cluster {cluster}] names the retention {name!r}, which has no section.",
+            f"Add [retention {name}] with keep_last or keep_days.",
+            code="config_invalid",
+        )
+    return settings.retentions[name]
+
+
+def render(
+    repositories: Mapping[str, Mapping[str, str]],
+    clusters: Mapping[str, Mapping[str, str]],
+    retentions: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
     """The file's text, always the same for the same settings."""
     lines = ["# Written by Lifeboat (module lifeboat_agent); changes made here are overwritten."]
-    for kind, sections in (("repository", repositories), ("cluster", clusters)):
+    for kind, sections in (("repository", repositories), ("retention", retentions or {}), ("cluster", clusters)):
         for name in sorted(sections):
             lines += ["", f"[{kind} {name}]"]
             lines += [f"{key} = {value}" for key, value in sorted(sections[name].items())]
     return "\n".join(lines) + "\n"
+
+
+def text(value: object) -> str:
+    """An option's value as it stands in the file: of a list the parts, separated by commas."""
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def overlaid(values: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -9,10 +9,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import expect
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import durable
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 
@@ -225,3 +227,52 @@ def test_deleting_takes_empty_folders_along_but_neither_others_nor_the_root(stor
     store.delete("a/other")
     assert store.root.exists()
     assert everything_below(store.root) == []
+
+
+# --- what was begun and not finished
+
+
+def test_what_was_not_finished_is_found_and_can_be_discarded(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.put("folder/whole", b"")
+    (tmp_path / "store/folder/.nfs000000000000000100000001").touch()
+    writer = store.writer("folder/below/half")
+    writer.write(b"bytes")
+    os.utime(next((tmp_path / "store/folder/below").iterdir()), (1000, 1000))
+    (found,) = store.unfinished("folder/")
+    assert (found.name, found.since) == ("folder/below/half", datetime.fromtimestamp(1000, timezone.utc))
+    assert list(store.unfinished("folder/below/")) == [found]
+    assert list(store.unfinished("elsewhere/")) == []
+    store.discard(found)
+    store.discard(found)
+    assert list(store.unfinished("folder/")) == []
+    assert not (tmp_path / "store/folder/below").exists()
+    with expect.failure("storage_failed"):
+        writer.commit()
+    assert [info.name for info in store.list("")] == ["folder/whole"]
+
+
+def test_a_directory_that_was_just_found_empty_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, make_directories = LocalStore(tmp_path / "store"), durable.make_directories
+    removed: list[Path] = []
+
+    def overtaken(path: Path, mode: int) -> None:
+        make_directories(path, mode)
+        if len(removed) < 2:
+            removed.append(path)
+            path.rmdir()
+
+    monkeypatch.setattr(durable, "make_directories", overtaken)
+    store.put("folder/name", b"bytes")
+    assert (store.get("folder/name"), len(removed)) == (b"bytes", 2)
+
+
+def test_a_durable_deletion_is_synced_where_the_name_was(tmp_path: Path, durability: list[str]) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.put("folder/below/one", b"")
+    store.put("folder/other", b"")
+    durability.clear()
+    store.delete("folder/below/one", durably=True)
+    assert durability == ["sync folder"]
+    store.delete("folder/other")
+    assert durability == ["sync folder"]

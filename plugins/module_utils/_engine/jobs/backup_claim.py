@@ -6,8 +6,8 @@
 While its intent is there, nobody removes anything of the backup's generation. Everything that a
 backup takes over from others was under somebody's protection when its own intent had been written:
 a parent that is visible, a dead attempt whose intent is there. So protection passes on without a
-gap. Whoever takes a backup for dead removes its intent first; a backup that finds its own gone, just
-before or just after its manifest appeared, is none (docs/decisions, "Garbage collection without locks").
+gap. Whoever takes a backup for dead says so first, and a backup of which that was said is none, even if its
+manifest has appeared (docs/decisions, "Garbage collection without locks").
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from ..clock import Clock, utc_text
-from ..errors import IntegrityError, InterruptedJobError, LifeboatError
+from ..errors import IntegrityError, InterruptedJobError, LifeboatError, PreconditionError
 from ..repository import layout, manifest, pack_lists
-from ..repository.intents import REFRESH_SECONDS, Holder, Intent, Intents
+from ..repository.condemned import Condemned
+from ..repository.intents import COMPLETE, DEAD, REFRESH_SECONDS, Holder, Intent, Intents
 from ..repository.manifest import FileEntry, Header
 from ..repository.stanza import Incarnation, Stanza
 from ..sources.previous import Resumed
 from ..specs import METHODS
 from .backup_leftovers import Leftovers, resumable
 from .backup_policy import Decision
+from .choose import needed_segments
 
 
 class Claim:
@@ -47,7 +49,8 @@ class Claim:
         self._stanza = stanza
         self._clock = clock
         self._intents = Intents(stanza)
-        self._dead = [intent for intent in self._intents.all() if not intent.is_alive(clock.now())]
+        over = [intent for intent in self._intents.all() if not intent.is_alive(clock.now())]
+        self._dead = [intent for intent in over if intent.verdict != DEAD]  # of the others all has been said
         parent = decision.parent
         parent_id = parent.backup_id if parent else None
         self._resumed = resumable(stanza, self._dead, (life.incarnation, decision.backup_type, parent_id, method))
@@ -114,19 +117,20 @@ class Claim:
             pack_lists.write(self._stanza, header.backup_id, needed)
 
         def ready() -> None:
-            self._require_ready(needed)
+            self._require_ready(header, needed)
             # From here on the manifest may be visible, even if the store says that writing it has failed.
             self._publishing = True
             about_to()
 
         self._stanza.publish(header, lines, ready)
-        if not self._intents.exists(header.backup_id):
+        if self._intents.settle(header.backup_id, COMPLETE) == DEAD:
             self._stanza.unpublish(header.backup_id)
+            self._publishing = False
             raise self._taken_for_dead()
         self._published = True
 
-    def _require_ready(self, needed: set[str] | None) -> None:
-        if not self._intents.exists(self._intent.backup_id):
+    def _require_ready(self, header: Header, needed: set[str] | None) -> None:
+        if not self._intents.exists(self._intent.backup_id) or self._intents.verdict(self._intent.backup_id):
             raise self._taken_for_dead()
         self._require_parent(f"publishing the backup {self._intent.backup_id}")
         missing = (needed or set()) - self._stanza.packs_there(self.generation)
@@ -138,11 +142,29 @@ class Claim:
                 code="packs_vanished",
                 packs=sorted(missing)[:100],
             )
+        self._require_spared_wal(header)
+
+    def _require_spared_wal(self, header: Header) -> None:
+        """WAL is protected by intents from the moment they are there, but what was marked before may go all the same.
+
+        Only a backup from a standby can need any: it begins where the standby's last restart point was.
+        """
+        segments = {segment.name for segment in needed_segments(header)}
+        for mark in Condemned(self._stanza).all():
+            for name in mark.objects:
+                if name.startswith(f"wal/{header.incarnation}/") and name.rpartition("/")[2][:24] in segments:
+                    raise PreconditionError(
+                        f"publishing the backup {header.backup_id}",
+                        f"the WAL segment {name.rpartition('/')[2][:24]}, where it begins, had been marked for deletion"
+                        " before it started, because no backup needed it any more.",
+                        "Make the backup again when the standby has caught up and has made its next restart point.",
+                        code="wal_condemned",
+                    )
 
     def _require_parent(self, attempted: str) -> None:
         """The backup this one builds on must still be there."""
         parent = self._intent.parent
-        if parent is not None and not self._stanza.exists(parent):
+        if parent is not None and (not self._stanza.exists(parent) or self._intents.is_void(parent)):
             raise IntegrityError(
                 attempted,
                 f"its parent {parent} was removed meanwhile.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..repository import layout, pack_lists
-from ..repository.intents import Intent, Intents
+from ..repository.intents import COMPLETE, Intent, Intents
 from ..repository.stanza import Stanza
 
 
@@ -39,14 +39,18 @@ class Leftovers:
         self._nobody_else = all(intent.holder.is_dead() for intent in dead)
 
     def discard(self, intent: Intent) -> None:
-        """Remove the intent, and at once those packs that certainly nobody needs.
+        """Settle the intent, and remove at once those packs that certainly nobody needs.
 
         Whatever is not certain is left to the collector, which takes its time. Certain it is when the processes of all
         other backups are known to have ended, and this one had not come near its manifest, so that none can appear.
         """
-        stanza = self._stanza
-        Intents(stanza).remove(intent.backup_id)
-        if not self._nobody_else or stanza.exists(intent.backup_id):
+        stanza, intents = self._stanza, Intents(self._stanza)
+        if stanza.exists(intent.backup_id):
+            if intents.settle(intent.backup_id, COMPLETE) == COMPLETE:
+                intents.remove(intent.backup_id)
+            return
+        given_up = intents.give_up(intent)
+        if not given_up or not self._nobody_else:
             return
         if stanza.repository.store.size(layout.pack_list(stanza.name, intent.backup_id)) is not None:
             return

@@ -194,4 +194,5 @@ class Making(ABC):
             annotations=self._request.annotations,
             method=self._request.cluster.method,
             engine_version=VERSION,
+            backup_class=self._request.backup_class,
         )

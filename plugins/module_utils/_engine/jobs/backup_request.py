@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ..repository import manifest
+from ..retention_policy import DEFAULT_CLASS
 from ..specs import ClusterSpec, RepositorySpec
 
 
@@ -27,6 +28,7 @@ class BackupRequest:
     archive_wait: float | None = None  # as long as it usually takes, unless said
     fail_on_damaged_pages: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
+    backup_class: str = DEFAULT_CLASS
     max_rate: float | None = None  # bytes a second
     low_priority: bool = False
     # After how many bytes a worker notes what it has finished, for a later backup to go on from.

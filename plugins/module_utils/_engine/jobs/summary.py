@@ -35,6 +35,7 @@ def backup(header: Header) -> dict[str, Any]:
         "stored_bytes": header.stored_bytes,
         "damaged_pages": header.damaged_pages,
         "data_checksums": header.data_checksums,
+        "class": header.backup_class,
         "annotations": header.annotations,
     }
 

@@ -8,8 +8,9 @@ builds on. Whoever collects garbage spares the whole generation while the intent
 backup has died, the next one finds the intent, and either goes on where it ended or removes it.
 
 An intent is written once and never again; that its backup still runs is said in an object beside
-it. So an intent that was removed stays removed, and a backup that finds its own gone knows that it
-was taken for dead: it must not publish.
+it, and so is the verdict: that it became one, or that it was taken for dead. Whoever gives the
+verdict first, the backup itself or another process, has given it. So a backup that was only paused
+learns that it must not be seen, and nobody counts on one that will take itself back.
 
 Intents also keep two backups of one stanza from running at the same time. That is a courtesy, not
 what safety rests on: see docs/decisions, "Garbage collection without locks".
@@ -35,6 +36,7 @@ from .stanza import Stanza
 # A backup refreshes its intent this often; after that long without, a holder elsewhere counts as dead.
 REFRESH_SECONDS = 60.0
 _DEAD_AFTER = timedelta(minutes=15)
+COMPLETE, DEAD = "complete", "dead"
 # Backups that begin at the same moment step back and try again, so often and each after a pause of its own.
 _TIES = 8
 _LONGEST_PAUSE = 1.0
@@ -83,9 +85,12 @@ class Intent:
     holder: Holder
     resumes: tuple[str, ...] = ()  # dead backups whose packs it takes over
     method: str = "files"  # how it gets at the files: what one brings in another cannot go on from
+    verdict: str = ""  # on its backup, as soon as there is one; from an object of its own
 
     def is_alive(self, now: datetime) -> bool:
         """Whether its backup is still running, as far as can be told; when in doubt it is."""
+        if self.verdict == DEAD:
+            return False
         dead = self.holder.is_dead()
         if dead is None:
             return now - parse_utc(self.refreshed) < _DEAD_AFTER
@@ -122,16 +127,43 @@ class Intents:
             with _unless_gone():
                 seen = self._repository.get_document(alive, f"{self._identity(intent.backup_id)}/alive")
                 intent = replace(intent, refreshed=max(intent.refreshed, seen["refreshed"]))
+        if layout.intent_verdict(self._stanza.name, intent.backup_id) in names:
+            intent = replace(intent, verdict=self.verdict(intent.backup_id))
         return intent
 
     def write(self, intent: Intent) -> None:
         """Write one, for the first and only time."""
         name = layout.intent(self._stanza.name, intent.backup_id)
-        self._repository.put_document(name, self._identity(intent.backup_id), asdict(intent))
+        document = {name: value for name, value in asdict(intent).items() if name != "verdict"}
+        self._repository.put_document(name, self._identity(intent.backup_id), document)
 
     def exists(self, backup_id: str) -> bool:
-        """Whether nobody has taken this backup for dead, or finished."""
+        """Whether there is an intent of this backup."""
         return self._repository.store.size(layout.intent(self._stanza.name, backup_id)) is not None
+
+    def verdict(self, backup_id: str) -> str:
+        """The verdict on a backup that has an intent, empty while there is none."""
+        name = layout.intent_verdict(self._stanza.name, backup_id)
+        with _unless_gone():
+            return str(self._repository.get_document(name, f"{self._identity(backup_id)}/verdict")["verdict"])
+        return ""
+
+    def is_void(self, backup_id: str) -> bool:
+        """Whether a backup's manifest, should it be visible, came too late."""
+        return self.verdict(backup_id) == DEAD and self.exists(backup_id)
+
+    def settle(self, backup_id: str, verdict: str) -> str:
+        """Give a verdict unless there is one; the one that holds."""
+        name = layout.intent_verdict(self._stanza.name, backup_id)
+        mine = self._repository.put_document(
+            name, f"{self._identity(backup_id)}/verdict", {"verdict": verdict}, if_absent=True
+        )
+        # An intent goes before its verdict: where it is gone, all was settled before we came.
+        if not self.exists(backup_id):
+            if mine:
+                self._repository.store.delete(name)
+            return COMPLETE
+        return self.verdict(backup_id) or COMPLETE
 
     def refresh(self, intent: Intent, clock: Clock) -> None:
         """Say that its backup still runs."""
@@ -140,11 +172,30 @@ class Intents:
         self._repository.put_document(name, f"{self._identity(intent.backup_id)}/alive", document)
 
     def remove(self, backup_id: str) -> None:
-        """Forget one and all that lies beside it, itself first: from then on its backup cannot be published."""
+        """Forget one whose backup is over, and all that lies beside it, itself first."""
         store = self._repository.store
         store.delete(layout.intent(self._stanza.name, backup_id), durably=True)
         for info in list(store.list(layout.intent_folder(self._stanza.name, backup_id))):
             store.delete(info.name)
+
+    def give_up(self, intent: Intent) -> bool:
+        """Take a backup for dead that is not visible. False when it has become one meanwhile.
+
+        One whose process is known to have ended is forgotten. Any other may wake up, at any moment and however late:
+        its intent stays, with the verdict.
+        """
+        store = self._repository.store
+        if intent.holder.is_dead():
+            self.remove(intent.backup_id)
+            return True
+        if self.settle(intent.backup_id, DEAD) != DEAD:
+            return False
+        folder = layout.intent_folder(self._stanza.name, intent.backup_id)
+        kept = (layout.intent(self._stanza.name, intent.backup_id), f"{folder}verdict")
+        for info in list(store.list(folder)):
+            if info.name not in kept:
+                store.delete(info.name)
+        return True
 
     def claim(self, intent: Intent, clock: Clock) -> None:
         """Write it, unless another backup runs.
@@ -190,11 +241,15 @@ class Intents:
             writer.commit()
 
     def journaled(self, intent: Intent) -> Iterator[bytes]:
-        """The journal's pieces, in no particular order of files."""
+        """The journal's pieces, in no particular order of files. What somebody removes meanwhile is left out."""
         folder = f"{layout.intent_folder(self._stanza.name, intent.backup_id)}journal/"
         for info in self._repository.store.list(folder):
             part = info.name[len(folder) :]
-            yield from self._repository.read_stream(info.name, "metadata", f"{self._identity(intent.backup_id)}/{part}")
+            identity = f"{self._identity(intent.backup_id)}/{part}"
+            pieces: list[bytes] = []
+            with _unless_gone():
+                pieces = list(self._repository.read_stream(info.name, "metadata", identity))
+            yield from pieces
 
     def _identity(self, backup_id: str) -> str:
         return layout.identity("stanza", self._stanza.name, "intent", backup_id)

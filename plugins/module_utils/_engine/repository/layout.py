@@ -76,6 +76,16 @@ def intent_alive(stanza: str, backup_id: str) -> str:
     return f"{intent_folder(stanza, backup_id)}alive"
 
 
+def intent_verdict(stanza: str, backup_id: str) -> str:
+    """Whether a backup became one, or was taken for dead before: whoever says it first has said it."""
+    return f"{intent_folder(stanza, backup_id)}verdict"
+
+
+def condemned_folder(stanza: str) -> str:
+    """One object per mark: names of what nobody needed at a moment."""
+    return f"{stanza_folder(stanza)}condemned/"
+
+
 def generations_folder(stanza: str) -> str:
     """One folder per generation."""
     return f"{stanza_folder(stanza)}generations/"
@@ -91,9 +101,14 @@ def pack(stanza: str, generation: str, pack_id: str) -> str:
     return f"{packs_folder(stanza, generation)}{pack_id}"
 
 
+def all_wal_folder(stanza: str) -> str:
+    """One folder per incarnation."""
+    return f"{stanza_folder(stanza)}wal/"
+
+
 def wal_folder(stanza: str, incarnation: str) -> str:
     """All archived WAL of an incarnation."""
-    return f"{stanza_folder(stanza)}wal/{incarnation}/"
+    return f"{all_wal_folder(stanza)}{incarnation}/"
 
 
 def gaps_folder(stanza: str, incarnation: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Union
 
 from ..errors import UnsupportedError
+from ..retention_policy import DEFAULT_CLASS
 from .packs import PlacedFrame
 from .records import record
 from .sealed import Frame
@@ -105,6 +106,7 @@ class Header:
     annotations: dict[str, str] = field(default_factory=dict)
     engine_version: str = ""
     method: str = "files"  # or `stream`: with times that are cut to seconds
+    backup_class: str = DEFAULT_CLASS
     format: int = FORMAT
 
 

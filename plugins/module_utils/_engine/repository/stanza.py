@@ -9,7 +9,6 @@ An incarnation is one life of the cluster: a system identifier, a major version 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -177,8 +176,11 @@ class Stanza:
         """All backups' summaries, oldest first. One that expires meanwhile is left out."""
         found = []
         for backup_id in self.backup_ids():
-            with contextlib.suppress(PreconditionError):
+            try:
                 found.append(self.header(backup_id))
+            except (PreconditionError, IntegrityError):
+                if self.exists(backup_id):
+                    raise
         return found
 
     def entries(self, backup_id: str) -> Iterator[manifest.Entry]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -19,6 +20,15 @@ class ObjectInfo:
 
     name: str
     size: int
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a writer has begun and not committed: no object, but it takes space. Its writer may have died, or not."""
+
+    name: str  # what it would have become
+    token: str  # what the store itself calls it
+    since: datetime  # when it was begun or, where the store knows, last written to
 
 
 class ObjectWriter(Protocol):
@@ -69,6 +79,12 @@ class Store(Protocol):
 
     def delete(self, name: str, *, durably: bool = False) -> None:
         """Remove an object; a missing one is no error. `durably`: when this returns it does not come back."""
+
+    def unfinished(self, folder: str) -> Iterator[Unfinished]:
+        """What was begun below a folder (which ends in a slash) and not committed."""
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Give its space back. Its writer, if it lives, fails to commit."""
 
 
 def missing(name: str, url: str) -> IntegrityError:

@@ -12,17 +12,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
 from .. import durable
 from ..errors import LifeboatError, StorageError
-from .base import ObjectInfo, checked_object_name, missing, truncated
+from .base import ObjectInfo, Unfinished, checked_object_name, missing, truncated
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _ATTEMPTS = 5
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp\Z")  # as durable.temporary_beside makes them
 
 
 def _storage_error(attempted: str, exc: OSError) -> LifeboatError:
@@ -248,3 +251,25 @@ class LocalStore:
         while not directory.exists():  # somebody else was faster
             directory = directory.parent
         return directory
+
+    def unfinished(self, folder: str) -> Iterator[Unfinished]:
+        """Temporary files, with when they were last written to."""
+        for directory, _directories, names in os.walk(self._path(folder.rstrip("/"))):
+            for name in names:
+                match = _TEMPORARY.match(name)
+                path = Path(directory, name)
+                if match is None:
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # committed since
+                    written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+                    final = path.with_name(match["name"]).relative_to(self.root)
+                    yield Unfinished(str(final), str(path.relative_to(self.root)), written)
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Remove the temporary file."""
+        path = self.root / unfinished.token
+        try:
+            path.unlink(missing_ok=True)
+            self._without_empty(path.parent)
+        except OSError as exc:
+            raise _storage_error(f"deleting {unfinished.token} in {self.url}", exc) from exc

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ..clock import Clock
 from ..errors import IntegrityError, PreconditionError, UnsupportedError
 from ..specs import S3Spec
-from .base import ObjectInfo, checked_object_name, missing, truncated
+from .base import ObjectInfo, Unfinished, checked_object_name, missing, truncated
 from .s3_calls import Call, Patience, S3Calls
 from .s3_errors import error_code, refusal, status
 from .s3_upload import PartThreads, S3Writer, Target
@@ -140,6 +140,41 @@ class S3Store:
                     raise
 
         self._calls.run(f"deleting {name} in {self.url}", delete)
+
+    def unfinished(self, folder: str) -> Iterator[Unfinished]:
+        """Uploads in parts that were begun and not completed, with when they were begun."""
+        attempted = f"listing unfinished uploads below {folder} in {self.url}"
+        page: dict[str, Any] = {"IsTruncated": True}
+        while page["IsTruncated"]:
+            page = self._calls.run(attempted, self._upload_fetcher(folder, page))
+            for entry in page.get("Uploads", ()):
+                name = str(entry["Key"])[len(self._prefix) :]
+                yield Unfinished(name, str(entry["UploadId"]), entry["Initiated"])
+
+    def _upload_fetcher(self, folder: str, before: dict[str, Any]) -> Callable[[Any, Call], dict[str, Any]]:
+        """What asks for one page of unfinished uploads, the one after the page before."""
+        further = {name: before[f"Next{name}"] for name in ("KeyMarker", "UploadIdMarker") if before.get(f"Next{name}")}
+
+        def fetch(client: Any, _call: Call) -> dict[str, Any]:
+            answer: dict[str, Any] = client.list_multipart_uploads(
+                Bucket=self._bucket, Prefix=self._prefix + folder, **further
+            )
+            return answer
+
+        return fetch
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Have the server forget an upload."""
+        names = self._names(unfinished.name)
+
+        def abort(client: Any, _call: Call) -> None:
+            try:
+                client.abort_multipart_upload(**names, UploadId=unfinished.token)
+            except refusal() as exc:
+                if error_code(exc) != "NoSuchUpload":
+                    raise
+
+        self._calls.run(f"aborting an upload of {unfinished.name} in {self.url}", abort)
 
     # --- reading
 
