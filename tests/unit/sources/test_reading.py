@@ -354,6 +354,9 @@ def test_a_change_behind_the_servers_back_is_told_by_the_next_full_backup(stanza
         os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     sources = [replace(source, previous=first[source.name], expected_same=True) for source in sources_in(folder)]
     assert sorted(read(stanza, sources).findings.missed) == ["base/1/1", "file"]
+    for name in ("base/1/1", "file"):  # and written to by the server, after it was found and before it was opened
+        os.utime(folder / name, (1, 1))
+    assert read(stanza, sources).findings.missed == []
     put(folder, "base/1/1", first and page(1) * 100)
     put(folder, "file", b"x" * 100)
     assert read(stanza, sources).findings.missed == []

@@ -228,7 +228,7 @@ class Worker:
         """The file's entry, still without places."""
         entry = self._entry(source, content, size, digest)
         same = source.previous is not None and _same_content(source.previous, entry)
-        if source.expected_same and not same and content.is_untouched():
+        if not same and _still_expected_same(source, content):
             self._findings.missed_change(source.name)
         return entry
 
@@ -284,7 +284,7 @@ class Worker:
             digests += new
             size += len(data)
             self._tally.add(len(data))
-        if source.expected_same and (previous is None or previous.digests != digests) and content.is_untouched():
+        if (previous is None or previous.digests != digests) and _still_expected_same(source, content):
             self._findings.missed_change(source.name)
         entry = self._entry(source, content, size)
         if not draft.close(entry, bytes(digests)):
@@ -431,6 +431,16 @@ class _MapDraft:
 
 def _same_content(previous: FileEntry, entry: FileEntry) -> bool:
     return (previous.size, previous.digest) == (entry.size, entry.digest)
+
+
+def _still_expected_same(source: SourceFile, content: Content) -> bool:
+    """Whether nobody has written to a file that was expected to be as before: neither before nor since its opening."""
+    known = source.previous
+    return (
+        source.expected_same
+        and content.is_untouched()
+        and (known is not None and (content.mtime_ns, content.size) == (known.mtime_ns, known.size))
+    )
 
 
 def read_files(files: Iterable[SourceFile], crew: list[Worker], failed: threading.Event | None = None) -> None:
