@@ -7,7 +7,7 @@ While its intent is there, nobody removes anything of the backup's generation. E
 backup takes over from others was under somebody's protection when its own intent had been written:
 a parent that is visible, a dead attempt whose intent is there. So protection passes on without a
 gap. Whoever takes a backup for dead says so first, and a backup of which that was said is none, even if its
-manifest has appeared (docs/decisions, "Garbage collection without locks").
+manifest has appeared (docs/decisions, "Garbage is collected without locks").
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ verdict first, the backup itself or another process, has given it. So a backup t
 learns that it must not be seen, and nobody counts on one that will take itself back.
 
 Intents also keep two backups of one stanza from running at the same time. That is a courtesy, not
-what safety rests on: see docs/decisions, "Garbage collection without locks".
+what safety rests on: see docs/decisions, "Garbage is collected without locks".
 """
 
 from __future__ import annotations
