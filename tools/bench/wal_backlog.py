@@ -120,8 +120,14 @@ class Backlog:
             "archive_mode": "off",
         }
         settings = " ".join(f"-c {name}={value}" for name, value in options.items())
-        control = [cluster.postgres.bin_dir / "pg_ctl", "--pgdata", directory, "--wait", f"--timeout={_SECONDS}"]
-        log = ["--log", directory / "recovery.log"]
+        control: list[str | Path] = [
+            cluster.postgres.bin_dir / "pg_ctl",
+            "--pgdata",
+            directory,
+            "--wait",
+            f"--timeout={_SECONDS}",
+        ]
+        log: list[str | Path] = ["--log", directory / "recovery.log"]
         try:
             return self.bench.measured(f"{contender.name}: recovery", [*control, *log, "--options", settings, "start"])
         finally:

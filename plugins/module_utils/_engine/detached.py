@@ -13,9 +13,6 @@ import contextlib
 import os
 import sys
 
-if False:  # typing costs a start-up more than all the rest of this
-    from typing import Any
-
 
 def command(arguments: list[str]) -> list[str]:
     """This very program, called with other words."""
@@ -29,7 +26,7 @@ def command(arguments: list[str]) -> list[str]:
 
 def start(argv: list[str], log: str) -> int:
     """Start a program with nothing of ours; returns its process id. What it says goes to `log`."""
-    actions: list[tuple[Any, ...]] = [
+    actions: list[tuple[object, ...]] = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
