@@ -288,3 +288,21 @@ def test_after_an_upgrade_a_new_life_has_to_be_asked_for(server: Server) -> None
     own = claim.run(spec, "main", server.data, claim.INCARNATION, SystemClock())
     assert wal_spool.claimed_life(str(server.data)) == wal_spool.life_name(IDENTIFIER + 1, own)
     assert server.archived(server.copies[0]) == [name_of(5)]
+
+
+def test_a_life_that_nobody_has_used_is_taken_without_asking(server: Server) -> None:
+    """Whoever backs a server up by its protocol has registered it, but could claim nothing in its directory."""
+    spec = ArchiveSpec(server.copies[:1])
+    stanza = stanza_of(server.copies[0].repository, "main")
+    life = stanza.register(IDENTIFIER, 15, made.SEGMENT_BYTES, SystemClock())
+    (server.data / wal_spool.CLAIM_FILE).unlink()
+    facts = claim.facts_of(server.data)
+    assert claim.plan_all([stanza], server.data, facts, None) == claim.TIMELINE
+    assert claim.make([stanza], server.data, facts, claim.TIMELINE, SystemClock()) == life.incarnation
+
+    (server.data / wal_spool.CLAIM_FILE).unlink()
+    WalArchive(stanza, life).store(name_of(5), wal(5))
+    with expect.failure("cluster_not_claimed"):
+        claim.plan_all([stanza], server.data, facts, None)
+    with expect.failure("timeline_not_new"):
+        claim.run(spec, "main", server.data, claim.TIMELINE, SystemClock())

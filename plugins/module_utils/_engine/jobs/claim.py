@@ -119,6 +119,8 @@ def plan(stanza: Stanza, data_directory: Path, facts: Facts, how: str | None) ->
         return INCARNATION
     if how != INCARNATION:
         stanza.require_same_cluster(lives[-1], facts.system_identifier, facts.major_version)
+    if how is None and _is_empty(WalArchive(stanza, lives[-1])):
+        return TIMELINE  # registered, as by somebody who cannot see the data directory, and used by nobody yet
     if how is None:
         raise _not_claimed(
             f"setting up archiving into the stanza {stanza.name} of {stanza.repository.store.url}",
@@ -175,6 +177,8 @@ def _claim_timeline(stanza: Stanza, life: Incarnation, data_directory: Path, fac
     archive, attempted = WalArchive(stanza, life), f"claiming the timeline {facts.timeline} of {stanza.name}"
     name = wal_names.history_name(facts.timeline)
     path = data_directory / "pg_wal" / name
+    if _is_empty(archive):
+        return
     if facts.timeline == 1 or not path.exists():
         raise PreconditionError(
             attempted,
@@ -192,6 +196,10 @@ def _claim_timeline(stanza: Stanza, life: Incarnation, data_directory: Path, fac
         raise _timeline_taken(attempted, "another server has archived its own history of it.") from exc
     if next(archive.segments(facts.timeline), None) is not None:
         raise _timeline_taken(attempted, "it has segments already, which another server has archived.")
+
+
+def _is_empty(archive: WalArchive) -> bool:
+    return not archive.timelines() and next(archive.histories(), None) is None
 
 
 def _timeline_taken(attempted: str, happened: str) -> IntegrityError:
