@@ -16,6 +16,7 @@ from ansible_collections.lifeboat.postgresql.tests.harness import BUILD, Postgre
 from components import default_cache, say
 from debian_packages import Unavailable
 
+from . import bucket
 from .benchmarks import Benchmark, UnknownBenchmark, chosen
 from .contenders import pgbackrest_package
 from .contenders.base import WalContender
@@ -76,13 +77,14 @@ def _run(
     yardstick = Yardstick(postgres, cache, arguments.scale)
     with yardstick.copy(made.disk, made.sockets, SETTINGS) as cluster:
         contenders: list[WalContender] = [Lifeboat(cluster, made)]
-        base_backup, profiler = None, None
+        base_backup, profiler, peer = None, None, None
         if arguments.profile:
             profiler = Profiler(cache, made)
         else:
             base_backup = PgBaseBackup(cluster)
             try:
-                contenders.append(PgBackRest(pgbackrest_package.ensure(cache), cluster, made))
+                peer = pgbackrest_package.ensure(cache)
+                contenders.append(PgBackRest(peer, cluster, made))
             except Unavailable as error:
                 say(f"no pgBackRest to compare with: {error}")
         ((size,),) = cluster.sql("SELECT sum(pg_database_size(oid))::bigint FROM pg_database")
@@ -92,9 +94,14 @@ def _run(
             f" Python {platform.python_version()}, {runs} runs",
             flush=True,
         )
-        bench = Workbench(
-            made, cluster, yardstick.accounts, contenders, base_backup, runs, profiler.measure if profiler else None
-        )
+
+        def in_bucket() -> list[WalContender]:
+            ours, theirs = bucket.places(made, 2)
+            stored: list[WalContender] = [Lifeboat(cluster, made, ours)]
+            return [*stored, PgBackRest(peer, cluster, made, theirs)] if peer else stored
+
+        meter = profiler.measure if profiler else None
+        bench = Workbench(made, cluster, yardstick.accounts, contenders, base_backup, runs, meter, in_bucket)
         for benchmark in benchmarks:
             yield benchmark.run(bench)
 

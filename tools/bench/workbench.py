@@ -9,6 +9,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, server_user, wait_until
@@ -49,8 +50,13 @@ class Workbench:
         base_backup: PgBaseBackup | None,
         runs: int,
         meter: Meter | None = None,
+        in_bucket: Callable[[], Sequence[WalContender]] | None = None,
     ) -> None:
-        """*meter* takes the place of measuring; it gets a name for the command, and the command."""
+        """*meter* takes the place of measuring; it gets a name for the command, and the command.
+
+        *in_bucket* makes the same contenders with repositories in a bucket. From then on the cluster archives there.
+        """
+        self._make_in_bucket = in_bucket
         self._stage = stage
         self._cluster = cluster
         self._accounts = accounts
@@ -60,6 +66,14 @@ class Workbench:
         self._meter = meter or self._measure
         self._full: dict[str, str] = {}
         self._seeds = itertools.count(1)
+
+    @cached_property
+    def in_bucket(self) -> Workbench:
+        """The same cluster, and contenders that store in a bucket."""
+        if self._make_in_bucket is None:
+            raise RuntimeError("these contenders are in a bucket already")
+        contenders = self._make_in_bucket()
+        return Workbench(self._stage, self._cluster, self._accounts, contenders, None, self.runs, self._meter)
 
     @property
     def cluster(self) -> Cluster:
@@ -148,6 +162,9 @@ def warm(folder: Path) -> None:
     buffer = bytearray(_READ_BYTES)
     for parent, _folders, names in os.walk(folder):
         for name in names:
-            with open(os.path.join(parent, name), "rb", buffering=0) as opened:
+            path = os.path.join(parent, name)
+            if not os.path.isfile(path):  # such as the pipe that wakes our background
+                continue
+            with open(path, "rb", buffering=0) as opened:
                 while opened.readinto(buffer):
                     pass

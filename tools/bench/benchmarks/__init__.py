@@ -15,11 +15,13 @@ from ..results import Finding
 from ..workbench import Workbench
 from . import (
     backup_full_local,
+    backup_full_s3,
     backup_incremental_local,
     backup_unchanged_local,
     restore_after_30_incrementals,
     restore_delta_local,
     restore_local,
+    restore_s3,
     wal_drain,
     wal_replay_local,
 )
@@ -33,6 +35,8 @@ _FILES = (
     restore_after_30_incrementals,
     wal_drain,
     wal_replay_local,
+    backup_full_s3,  # from here on the cluster archives into a bucket
+    restore_s3,
 )
 
 

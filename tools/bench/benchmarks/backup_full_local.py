@@ -14,7 +14,7 @@ from ..workbench import Workbench
 NAMES = ("backup_full_local",)
 
 
-def run(bench: Workbench) -> list[Finding]:
+def run(bench: Workbench, name: str = NAMES[0]) -> list[Finding]:
     for contender in bench.contenders:
         bench.full_backup(contender)
     usages = defaultdict[str, list[Usage]](list)
@@ -25,4 +25,4 @@ def run(bench: Workbench) -> list[Finding]:
             command = bench.base_backup.backup(bench.new_directory("basebackup"))
             usages[bench.base_backup.name].append(bench.measured(bench.base_backup.name, command))
             bench.new_directory("basebackup")
-    return [timed(NAMES[0], usages)]
+    return [timed(name, usages)]

@@ -14,7 +14,7 @@ from ..workbench import Workbench
 NAMES = ("restore_local",)
 
 
-def run(bench: Workbench) -> list[Finding]:
+def run(bench: Workbench, name: str = NAMES[0]) -> list[Finding]:
     usages = defaultdict[str, list[Usage]](list)
     directory = bench.new_directory("restored")
     for contender in bench.contenders:
@@ -23,4 +23,4 @@ def run(bench: Workbench) -> list[Finding]:
         for contender in order:
             usages[contender.name].append(bench.restore(contender, bench.full_backup(contender), directory))
     bench.new_directory("restored")
-    return [timed(NAMES[0], usages)]
+    return [timed(name, usages)]

@@ -19,6 +19,7 @@ from ansible_collections.lifeboat.postgresql.tests.harness import (
     wait_until,
 )
 
+from ..bucket import Bucket
 from ..measuring import Command
 from ..stage import Stage, make_private
 from .base import JOBS, bytes_below
@@ -33,15 +34,26 @@ class Lifeboat:
 
     name = NAME
 
-    def __init__(self, cluster: Cluster, stage: Stage) -> None:
-        """Install the command, make repository and key, and register the cluster."""
-        self._repository = server_folder(stage.disk / "lifeboat", 0o700)
-        own = server_folder(stage.commands / "lifeboat", 0o700)
-        settings = stage.commands / "lifeboat.conf"
+    def __init__(self, cluster: Cluster, stage: Stage, bucket: Bucket | None = None) -> None:
+        """Install the command, make repository and key, register the cluster: with the one made last it archives."""
+        name = "lifeboat-s3" if bucket else "lifeboat"
+        self._repository = server_folder(stage.disk / name, 0o700)
+        own = server_folder(stage.commands / name, 0o700)
+        settings = stage.commands / f"{name}.conf"
+        repository = {"url": str(self._repository), "key_file": str(own / "key")}
+        if bucket:
+            repository |= {
+                "url": bucket.place.url,
+                "s3_endpoint": bucket.endpoint,
+                "s3_ca_file": str(bucket.ca_file),
+                "s3_credentials_file": str(bucket.credentials_file),
+                "s3_path_style": "true",
+            }
+            (cluster.data_directory / wal_spool.CLAIM_FILE).unlink(missing_ok=True)  # of the other repository
         make_private(
             settings,
             config.render(
-                {"local": {"url": str(self._repository), "key_file": str(own / "key")}},
+                {"local": repository},
                 {
                     _CLUSTER: {
                         "repository": "local",

@@ -9,9 +9,11 @@ import json
 import secrets
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible_collections.lifeboat.postgresql.tests.harness import Cluster, run, server_folder, server_user, wait_until
 
+from ..bucket import Bucket
 from ..measuring import Command
 from ..stage import Stage, make_private
 from .base import JOBS, ZSTD_LEVEL, bytes_below
@@ -23,7 +25,7 @@ _TYPES = {"full": "full", "incremental": "incr"}
 _CONFIGURATION = """\
 [global]
 repo1-path={repository}
-repo1-cipher-type=aes-256-cbc
+{storage}repo1-cipher-type=aes-256-cbc
 repo1-cipher-pass={passphrase}
 repo1-bundle=y
 repo1-block=y
@@ -46,22 +48,50 @@ pg1-user=postgres
 """
 
 
+_STORAGE = """\
+repo1-type=s3
+repo1-s3-bucket={bucket}
+repo1-s3-endpoint={host}
+repo1-storage-port={port}
+repo1-s3-region={region}
+repo1-s3-uri-style=path
+repo1-storage-ca-file={ca_file}
+repo1-s3-key={access_key}
+repo1-s3-key-secret={secret_key}
+"""
+
+
+def _in_bucket(bucket: Bucket) -> str:
+    address = urlsplit(bucket.endpoint)
+    return _STORAGE.format(
+        bucket=bucket.place.bucket,
+        host=address.hostname,
+        port=address.port,
+        region=bucket.region,
+        ca_file=bucket.ca_file,
+        access_key=bucket.access_key,
+        secret_key=bucket.secret_key,
+    )
+
+
 class PgBackRest:
     """A contender."""
 
-    def __init__(self, program: Path, cluster: Cluster, stage: Stage) -> None:
+    def __init__(self, program: Path, cluster: Cluster, stage: Stage, bucket: Bucket | None = None) -> None:
         """Write its configuration and make its stanza."""
+        name = "pgbackrest-s3" if bucket else "pgbackrest"
         self.name = f"pgbackrest {version_of(program)}"
-        self._repository = server_folder(stage.disk / "pgbackrest", 0o750)
-        configuration = stage.commands / "pgbackrest.conf"
+        self._repository = server_folder(stage.disk / name, 0o750)
+        configuration = stage.commands / f"{name}.conf"
         make_private(
             configuration,
             _CONFIGURATION.format(
-                repository=self._repository,
+                repository=f"/{bucket.place.prefix}" if bucket else self._repository,
+                storage=_in_bucket(bucket) if bucket else "",
                 passphrase=secrets.token_urlsafe(48),
                 level=ZSTD_LEVEL,
                 jobs=JOBS,
-                own=server_folder(stage.commands / "pgbackrest"),
+                own=server_folder(stage.commands / name),
                 stanza=_STANZA,
                 data=cluster.data_directory,
                 port=cluster.port,
@@ -71,12 +101,12 @@ class PgBackRest:
         self._command: list[str | Path] = [program, f"--config={configuration}", f"--stanza={_STANZA}"]
         self.archive_command = " ".join(map(str, [*self._command, "archive-push", '"%p"']))
         # A second file with the same settings and asynchronous WAL: what backups archive goes the plain way.
-        in_background = stage.commands / "pgbackrest-wal.conf"
+        in_background = stage.commands / f"{name}-wal.conf"
         plain = configuration.read_text()
         make_private(in_background, plain.replace("[global]\n", "[global]\narchive-async=y\n"))
         self._with_wal: list[str | Path] = [program, f"--config={in_background}", f"--stanza={_STANZA}"]
         self.wal_command = " ".join(map(str, [*self._with_wal, "archive-push", '"%p"']))
-        self._spool = stage.commands / "pgbackrest/archive"
+        self._spool = stage.commands / name / "archive"
         self._say("stanza-create")
 
     def backup(self, kind: str) -> Command:
