@@ -68,7 +68,8 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     codes = ["file_not_in_backup", "path_invalid", "path_invalid", "file_in_the_way", *["directory_in_use"] * 2]
     for code, result in zip(codes, results):
         assert_refused(code, result)
-    assert results[0]["details"]["nearest"][0] == "postgresql.conf" in results[0]["msg"]
+    assert results[0]["details"]["nearest"][0] == "postgresql.conf"
+    assert "postgresql.conf" in results[0]["msg"]
     assert tree(folder) == before
     assert (running.data_directory / "postgresql.conf").read_text() == configuration
     assert list(below.iterdir()) == []

@@ -16,10 +16,11 @@ import sys
 
 def command(arguments: list[str]) -> list[str]:
     """This very program, called with other words."""
+    packed, script = sys.path[0], sys.argv[0]
     return [
         sys.executable,
         "-I",
-        os.path.realpath(sys.path[0] if sys.path[0].endswith(".pyz") else sys.argv[0]),
+        os.path.realpath(packed if packed.endswith(".pyz") else script),
         *arguments,
     ]
 
