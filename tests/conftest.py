@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -24,5 +25,6 @@ collection = BUILD / "collections/ansible_collections/lifeboat/postgresql"
 collection.parent.mkdir(parents=True, exist_ok=True)
 if collection.resolve() != CHECKOUT:
     collection.unlink(missing_ok=True)
-    collection.symlink_to(CHECKOUT)
+    with contextlib.suppress(FileExistsError):  # another worker was faster
+        collection.symlink_to(CHECKOUT)
 sys.path.insert(0, str(BUILD / "collections"))

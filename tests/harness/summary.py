@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from .postgres import KNOWN_VERSIONS, versions
+from .postgres import KNOWN_VERSIONS, main_version, versions
 
-parts: dict[str, list[str]] = {}
 outcomes: dict[str, Counter[str]] = defaultdict(Counter)
 skipped: Counter[str] = Counter()
 
@@ -27,14 +27,33 @@ def parts_of(item: pytest.Item) -> list[str]:
     return found or [folder]
 
 
-@pytest.hookimpl(trylast=True)
+def group_of(item: pytest.Item) -> str:
+    """With which tests it shares a worker, when there are several: those that share something slow to set up."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    version = parameters.get("postgres", main_version())
+    if "s3" in getattr(item, "fixturenames", ()):
+        return "S3"
+    return str(item.path) if version == main_version() else f"PostgreSQL {version}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    parts.update({item.nodeid: parts_of(item) for item in items})
+    """Groups that take longest come first, so that no worker has to wait for another's at the end."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    if any(item.config.getoption("numprocesses", None) for item in items[:1]):
+        items.sort(key=lambda item: str(item.path) == group_of(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    vars(report)["parts"] = parts_of(item)  # goes with it from a worker to where it is counted
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" or report.outcome != "passed":
-        for part in parts.get(report.nodeid, ()):
+        for part in getattr(report, "parts", ()):
             outcomes[part][report.outcome] += 1
     if report.skipped and isinstance(report.longrepr, tuple):
         skipped[report.longrepr[2].removeprefix("Skipped: ")] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,19 @@ def test_second_backup_says_who_is_running(archiving_site: Site) -> None:
             os.kill(first.pid, signal.SIGCONT)
         assert first.wait() == 0
     assert len(site.backup_ids()) == 2
+
+
+@pytest.mark.one_version
+def test_of_two_that_begin_together_one_wins(archiving_site: Site) -> None:
+    """The other says who holds the cluster."""
+    site = archiving_site
+    known = site.backup_ids()
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _number: site.lifeboat("backup", check=False), range(2)))
+    winners = [done for done in both if done.returncode == 0]
+    assert len(site.backup_ids()) == len(known) + len(winners)
+    assert winners, both
+    for loser in both:
+        if loser not in winners:
+            assert "error [backup_running]" in loser.stderr and "(process " in loser.stderr, loser
+    assert intents(site) == []

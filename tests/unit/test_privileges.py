@@ -97,7 +97,7 @@ def another_user() -> Owner:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that every user can reach and write to."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:-2]):
         parent.chmod(0o777)
     return tmp_path
 

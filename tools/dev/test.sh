@@ -5,7 +5,8 @@
 #
 # test.sh [PYTEST ARGUMENT...]
 #
-# Set up what the tests need and run them. Tests that act as another user read the
+# Set up what the tests need and run them, with as many workers as there are
+# processors (at most four; LIFEBOAT_WORKERS says otherwise, 0 is none beside pytest). Tests that act as another user read the
 # checkout as that user: where others cannot enter it (see work_folder in lib.sh), a
 # copy that they can is tested instead.
 set -euo pipefail
@@ -23,5 +24,7 @@ if [ -L "$checkout/build" ]; then
   chmod -R a+rX "$tested"
   ln -s "$work" "$tested/build"
 fi
+processors=$(nproc)
+workers=${LIFEBOAT_WORKERS:-$((processors < 4 ? processors : 4))}
 cd "$tested"
-exec "$work/venv/bin/python" -m pytest "$@"
+exec "$work/venv/bin/python" -m pytest --numprocesses "$workers" --dist loadgroup "$@"

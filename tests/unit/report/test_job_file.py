@@ -156,7 +156,7 @@ for number in range(60):
     print(open_job(f"job{number}", "x").path)
 """
     tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
+    for parent in tmp_path.parents[:-2]:
         parent.chmod(0o755)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}

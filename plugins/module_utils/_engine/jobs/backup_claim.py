@@ -94,10 +94,11 @@ class Claim:
 
     def _finished_files(self) -> Iterator[tuple[str, FileEntry]]:
         for intent in self._resumed:
-            for line in manifest.lines(self._intents.journaled(intent)):
-                entry = manifest.parse_entry(line)
-                if isinstance(entry, FileEntry):
-                    yield intent.started, entry
+            with contextlib.suppress(IntegrityError):  # what a damaged journal cannot tell is read again
+                for line in manifest.lines(self._intents.journaled(intent)):
+                    entry = manifest.parse_entry(line)
+                    if isinstance(entry, FileEntry):
+                        yield intent.started, entry
 
     def journal(self, lines: list[bytes]) -> None:
         """Note files whose packs are durable. Workers share it."""
@@ -201,8 +202,10 @@ class Claim:
         self._done.set()
         self._heart.join()
         if self._published:
+            leftovers = Leftovers(self._stanza, self._dead)
             for intent in self._resumed:
-                self._intents.remove(intent.backup_id)
+                with contextlib.suppress(LifeboatError):  # the backup is good; others will try again
+                    leftovers.discard(intent)
         elif self._publishing or resumable_after(kind):
             return  # the next backup finds the intent and goes on
         with contextlib.suppress(LifeboatError):  # whatever ended the backup is what must be told
