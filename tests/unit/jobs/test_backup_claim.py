@@ -129,8 +129,10 @@ def test_a_backup_goes_on_from_one_that_is_certainly_dead(
 ) -> None:
     interrupted(cluster, monkeypatch)
     dead(monkeypatch)
+    kept = packs_there(store)
     whole = cluster.back_up()
-    assert packs_needed(cluster) == packs_there(store), "what nobody needs has gone"
+    assert kept and kept <= packs_there(store)
+    assert packs_needed(cluster) <= packs_there(store)
     assert whole.generation != whole.backup_id
     assert [name for name in left_there(store) if whole.backup_id not in name] == []
 
@@ -177,7 +179,7 @@ def test_a_damaged_journal_is_not_believed_and_stops_nobody(
         store.objects[name] = store.objects[name][:-1] + b"!"
     dead(monkeypatch)
     cluster.back_up()
-    assert packs_needed(cluster) == packs_there(store), "what nobody needs has gone"
+    assert packs_needed(cluster) <= packs_there(store)
     assert Intents(cluster.stanza).all() == []
 
 

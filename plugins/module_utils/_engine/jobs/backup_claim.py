@@ -202,10 +202,9 @@ class Claim:
         self._done.set()
         self._heart.join()
         if self._published:
-            leftovers = Leftovers(self._stanza, self._dead)
             for intent in self._resumed:
                 with contextlib.suppress(LifeboatError):  # the backup is good; others will try again
-                    leftovers.discard(intent)
+                    self._intents.remove(intent.backup_id)
         elif self._publishing or resumable_after(kind):
             return  # the next backup finds the intent and goes on
         with contextlib.suppress(LifeboatError):  # whatever ended the backup is what must be told
