@@ -178,3 +178,21 @@ def test_check_mode_predicts_a_repository_and_writes_nothing(bucket_site: Bucket
 
 def test_a_bucket_that_does_not_exist_is_named(bucket_site: BucketSite) -> None:
     bucket_site.refused("storage_bucket_missing", "pg_backup_repository", repository="s3://no-such-bucket/prefix")
+
+
+def test_what_is_not_kept_goes_from_the_bucket(bucket_site: BucketSite) -> None:
+    """Runs last, because it leaves one backup."""
+    for kind in ("full", "incremental"):
+        bucket_site.module("pg_backup", type=kind, backup_class="scheduled")
+    newest = bucket_site.backup_ids()[-1]
+    policy = {"keep_last": [0, "scheduled=1"], "grace_hours": 0}
+    predicted = bucket_site.play(task("pg_backup_expire", check=True, **policy))[0]
+    done, again = bucket_site.play(task("pg_backup_expire", **policy), task("pg_backup_expire", **policy))
+    assert (predicted["expired"], predicted["deleted"]) == (done["expired"], done["deleted"])
+    assert (done["changed"], again["changed"]) == (True, False)
+    assert bucket_site.backup_ids() == [newest]
+    (generation,) = {name.split("/")[3] for name in bucket_site.server.names(bucket_site.bucket) if "/packs/" in name}
+    kept = bucket_site.module("pg_backup_info")["backups"][0]
+    assert (kept["generation"], kept["class"]) == (generation, "scheduled")
+    assert all(check["ok"] for check in bucket_site.module("backup_verify")["checks"])
+    assert bucket_site.server.unfinished_uploads(bucket_site.bucket) == []

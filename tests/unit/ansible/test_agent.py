@@ -14,6 +14,7 @@ from typing import Any
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import agent
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.agent_bundle import Installation
 
 TEXT = "[repository local]\nurl = /srv\n"
@@ -107,3 +108,12 @@ def test_the_interpreter_must_be_one(tmp_path: Path) -> None:
 def test_what_was_left_out_stays_out_of_the_file() -> None:
     described = [{"name": "main", "repository": "local", "login_port": 5433, "stanza": None}]
     assert agent.sections(described) == {"main": {"repository": "local", "login_port": "5433"}}
+
+
+def test_lists_stand_in_the_file_as_the_engine_reads_them() -> None:
+    described = agent.sections(
+        [{"name": "standard", "keep_last": ["7", "pre_migration=2"], "keep_days": None, "grace_hours": 12.0}]
+    )
+    assert described == {"standard": {"keep_last": "7, pre_migration=2", "grace_hours": "12.0"}}
+    policy = retention_policy.parse(described["standard"])
+    assert (policy.last_of("manual"), policy.last_of("pre_migration")) == (7, 2)

@@ -11,13 +11,14 @@ timeline has lower locations, so each timeline is judged by its own history.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Optional
 
 from ..postgres.timelines import Fork
 from ..postgres.wal_names import WalFileKind, WalSegment, classify, parse_segment_name
 from ..repository.manifest import Header
 
 # For each timeline the forks that led to it; None when its history cannot be read.
-Histories = Mapping[int, "Sequence[Fork] | None"]
+Histories = Mapping[int, Optional[Sequence[Fork]]]
 
 
 class WalNeed:
