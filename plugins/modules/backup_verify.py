@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
   - lifeboat.postgresql.s3
+  - lifeboat.postgresql.target
 options:
   level:
     description: How the backup is proven.
@@ -31,11 +32,6 @@ options:
     description: The backup's id, or V(latest) for the newest one that can reach the target.
     type: str
     default: latest
-  target_time:
-    description:
-      - The point in time to recover to, in ISO 8601 with its zone, such as V(2026-11-21T14:30:00+01:00).
-      - Without it everything that was archived is replayed.
-    type: str
   assertions:
     description: What must hold in the restored data. Only with O(level=restore).
     type: list
@@ -158,7 +154,7 @@ rto_seconds:
 rpo_seconds:
   description: >-
     Age of the newest restored transaction, seen from the target; without a transaction after the backup, age of the
-    backup's end.
+    backup's end. None where the target is no time.
   returned: with O(level=restore)
   type: float
 isolation:
@@ -187,6 +183,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
     proof,
     runner,
     settings,
+    targets,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, verify_restore
@@ -208,7 +205,7 @@ def main() -> None:
             **arguments.SHARED,
             "level": {"type": "str", "choices": ["content", "restore"], "default": "content"},
             "backup": {"type": "str", "default": "latest"},
-            "target_time": {"type": "str"},
+            **targets.TARGET,
             "assertions": {
                 "type": "list",
                 "elements": "dict",
@@ -225,6 +222,7 @@ def main() -> None:
             "jobs": {"type": "int", "default": 2},
             "recovery_timeout": {"type": "float", "default": 3600},
         },
+        mutually_exclusive=targets.EXCLUSIVE,
         supports_check_mode=True,
     )
     params = module.params
@@ -238,7 +236,7 @@ def main() -> None:
                 data_directory=scratch,
                 agent=Path(params["agent_command"]),
                 backup=params["backup"],
-                target=restore.target(params["target_time"]),
+                target=targets.target(params),
                 bin_directory=cluster.bin_directory,
                 jobs=params["jobs"],
                 recovery_timeout=params["recovery_timeout"],

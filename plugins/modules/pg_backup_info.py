@@ -89,6 +89,41 @@ windows:
       description: WAL that is missing; only targets before it can be reached.
       type: list
       elements: str
+timelines:
+  description:
+    - What can be recovered along the way to each timeline, oldest first. The newest is what restores follow unless told
+      otherwise; what an older one has after it was left can only be reached by its number.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    timeline:
+      description: Its number.
+      type: int
+    parent:
+      description: The timeline that it left; none for the first.
+      type: int
+    begins_at:
+      description: The WAL location at which it left its parent.
+      type: str
+    path:
+      description: All timelines on the way to it, the first one first.
+      type: list
+      elements: int
+    backups:
+      description: The backups that lie on the way, oldest first.
+      type: list
+      elements: str
+    earliest:
+      description: The earliest point in time that can be reached, in UTC; none without a backup.
+      type: str
+    last_segment:
+      description: The newest archived segment on the way.
+      type: str
+    missing_segments:
+      description: WAL that is missing on the way; targets behind it need a backup behind it.
+      type: list
+      elements: str
 wal:
   description: The archived WAL, with C(first) and C(last) segment and how many C(segments) there are.
   returned: success

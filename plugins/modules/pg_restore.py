@@ -14,12 +14,17 @@ description:
   - Restores a physical backup into a new data directory, replays WAL to the target, and leaves the cluster running.
   - Everything is checked before the first byte is written; a directory that is not empty is never touched.
   - Until the restore is complete the directory cannot be started; an interrupted restore goes on when it is run again.
+  - While it recovers, and until its next start, the cluster writes its messages to C(lifeboat-recovery.log) in its data
+    directory.
+  - A cluster of this host that has made tablespaces since the backup is protected from their making being replayed.
+    Such a restore is refused unless it is in place.
   - The restored cluster has C(archive_mode) off, so that it cannot write into the archive of the cluster it came from.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
   - lifeboat.postgresql.s3
+  - lifeboat.postgresql.target
 options:
   destination:
     description:
@@ -36,11 +41,14 @@ options:
     description: The backup's id, or V(latest) for the newest one that can reach the target.
     type: str
     default: latest
-  target_time:
+  target_action:
     description:
-      - The point in time to recover to, in ISO 8601 with its zone, such as V(2026-11-21T14:30:00+01:00).
-      - Without it everything that was archived is replayed.
+      - What the server does when it has reached the target. V(promote) opens it for writing.
+      - V(pause) keeps it as it is there, for queries only, until C(SELECT pg_wal_replay_resume()) promotes it.
+      - V(shutdown) stops it; started again, it recovers anew unless its recovery settings are changed.
     type: str
+    choices: [promote, pause, shutdown]
+    default: promote
   port:
     description: The new cluster's port. Without it the port in its restored configuration.
     type: int
@@ -67,6 +75,29 @@ options:
       - B(Everything else in the directory is replaced.)
     type: bool
     default: false
+  keep_old:
+    description:
+      - Restore in the place of what is in O(destination), and keep that, with C(.before-) and the time behind its name.
+      - It must be the cluster that the backup is of, or too damaged to tell, and it must not run. Its finished WAL that
+        was never archived is archived first. Tablespaces stay with the old directory, so each needs a new place in
+        O(tablespace_mapping).
+    type: bool
+    default: false
+  standby:
+    description:
+      - Make a standby of the original that follows it on and on, instead of a cluster of its own.
+      - It comes up to date from the archive, then streams from the primary.
+    type: bool
+    default: false
+  primary_conninfo:
+    description:
+      - With O(standby), how to reach the primary, as libpq's connection string. By default the server that the
+        connection options lead to.
+      - It is written into the new cluster's configuration. Keep a password in the owner's C(.pgpass) instead.
+    type: str
+  primary_slot_name:
+    description: With O(standby), the replication slot on the primary. It must exist.
+    type: str
   max_rate:
     description: Write at most this many megabytes a second.
     type: float
@@ -114,6 +145,30 @@ EXAMPLES = r"""
     port: 5433
     target_time: "2026-11-21T14:29:59+01:00"
 
+- name: Bring the cluster itself back to where it was before the migration, and keep what it has become
+  lifeboat.postgresql.pg_restore:
+    cluster: main
+    destination: /var/lib/postgresql/15/main
+    keep_old: true
+    target_name: before-migration-42
+
+- name: Look at the moment first, for queries only
+  lifeboat.postgresql.pg_restore:
+    cluster: main
+    destination: /var/lib/postgresql/15/rescued
+    port: 5433
+    target_time: 2 hours ago
+    target_action: pause
+
+- name: Make a standby out of the repository
+  lifeboat.postgresql.pg_restore:
+    cluster: main
+    destination: /var/lib/postgresql/15/standby
+    port: 5433
+    standby: true
+    login_host: db1.example.com
+    login_user: replicator
+
 - name: Restore everything that was archived
   lifeboat.postgresql.pg_restore:
     repository: /srv/lifeboat
@@ -142,9 +197,26 @@ destination:
   returned: success
   type: str
 running:
-  description: Whether the cluster was started and has reached its target.
+  description: Whether the cluster runs.
   returned: success, without O(files)
   type: bool
+state:
+  description:
+    - V(open) for writing, V(paused) at the target, V(stopped) at the target, V(standby), or V(not started).
+  returned: success, without O(files)
+  type: str
+timeline:
+  description: The timeline along which it was recovered. Opened for writing, the cluster has begun a new one.
+  returned: success, without O(files)
+  type: int
+stopped_at:
+  description: Where the recovery stopped, in the server's words; empty when it ran to the end of the archived WAL.
+  returned: success, without O(files)
+  type: str
+kept_old:
+  description: Where what was in O(destination) is kept; empty when there was nothing.
+  returned: success, without O(files)
+  type: str
 restored_files:
   description: The files that were written, or would be; relative to O(destination).
   returned: success, with O(files)
@@ -184,7 +256,13 @@ salvaged_wal:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, restoring, runner, settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import (
+    arguments,
+    restoring,
+    runner,
+    settings,
+    targets,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, restore_files
 
@@ -198,18 +276,26 @@ def main() -> None:
             "owner": {"type": "str"},
             "backup": {"type": "str", "default": "latest"},
             "files": {"type": "list", "elements": "str"},
-            "target_time": {"type": "str"},
+            **targets.TARGET,
+            "target_action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
             "port": {"type": "int"},
             "socket_directory": {"type": "path"},
             "tablespace_mapping": {"type": "dict", "default": {}},
             "delta": {"type": "bool", "default": False},
+            "keep_old": {"type": "bool", "default": False},
+            "standby": {"type": "bool", "default": False},
+            "primary_conninfo": {"type": "str"},
+            "primary_slot_name": {"type": "str"},
             "start": {"type": "bool", "default": True},
             "max_rate": {"type": "float"},
             "low_priority": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 2},
             "recovery_timeout": {"type": "float", "default": 3600},
         },
-        mutually_exclusive=[("files", name) for name in ("target_time", "port", "socket_directory")],
+        mutually_exclusive=[
+            *targets.EXCLUSIVE,
+            *(("files", name) for name in (*targets.EXCLUSIVE[0], "port", "socket_directory", "primary_conninfo")),
+        ],
         supports_check_mode=True,
     )
     params = module.params

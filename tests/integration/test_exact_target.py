@@ -92,12 +92,19 @@ def test_exactly_the_commits_before_the_target(site: Site, new_place: Callable[[
     assert found == expected
 
 
-def test_a_target_behind_the_last_commit_is_an_error_that_says_so(site: Site, new_place: Callable[[], Cluster]) -> None:
-    """PostgreSQL cannot know that nothing more was committed before the target, so it does not open the database."""
+def test_a_target_behind_the_last_commit_is_refused_and_the_last_commit_named(
+    site: Site, new_place: Callable[[], Cluster]
+) -> None:
+    """PostgreSQL cannot know that nothing more was committed before the target, so it would not open the database."""
     site.archive_everything()
     ((now,),) = site.cluster.sql("SELECT clock_timestamp()")
     place = new_place()
     options = {"port": place.port, "socket_directory": place.socket_dir, "target_time": now.isoformat()}
-    refusal = site.refused("target_not_reached", "pg_restore", destination=place.data_directory, **options)
-    assert "last commit" in refusal["happened"] and "earlier target" in refusal["remedy"]
-    assert not place.is_running()
+    refusal = site.refused("target_beyond_archive", "pg_restore", destination=place.data_directory, **options)
+    assert "last transaction" in refusal["happened"] and "earlier target" in refusal["remedy"]
+    latest = datetime.fromisoformat(refusal["details"]["latest"])
+    assert latest < now
+    assert not place.data_directory.exists()
+    # a microsecond before that one, there is something behind
+    options["target_time"] = (latest - timedelta(microseconds=1)).isoformat()
+    site.module("pg_restore", destination=place.data_directory, **options)

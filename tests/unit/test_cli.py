@@ -30,6 +30,7 @@ COMMANDS = [
     "expire",
     "info",
     "restore",
+    "restore-point",
     "verify",
     "claim",
     "archive-push",
@@ -126,6 +127,7 @@ def test_every_other_failure_is_a_plain_one(command: str, capsys: pytest.Capture
     assert cli.main([command, "--no-such-option"]) == 1
     needed = {
         "restore": ["--destination", "/nowhere/data"],
+        "restore-point": ["here"],
         "archive-push": ["/nowhere/pg_wal/x"],
         "claim": ["timeline"],
         "archive-fetcher": ["--incarnation", LIFE],

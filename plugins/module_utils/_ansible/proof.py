@@ -69,7 +69,7 @@ def task(
         if check_mode:
             return {
                 "changed": False,
-                "backup_id": verify.plan(request, clock),
+                "backup_id": verify.plan(params["level"], request, clock, Runner(), sink),
                 "level": params["level"],
                 "checks": [],
             }

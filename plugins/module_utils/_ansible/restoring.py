@@ -14,10 +14,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.clock import SystemClock
 from .._engine.jobs import restore, restore_files, summary
+from .._engine.jobs.recovery import Standby, follow
 from .._engine.ports import ProgressSink
 from .._engine.process import Runner
 from .._engine.specs import ClusterSpec, RepositorySpec
-from . import runner
+from . import runner, targets
 
 Task = Callable[[ProgressSink], dict[str, Any]]
 
@@ -36,12 +37,14 @@ def cluster_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposi
         data_directory=destination(params),
         agent=Path(params["agent_command"]),
         backup=params["backup"],
-        target=restore.target(params["target_time"]),
+        target=targets.target(params),
         bin_directory=cluster.bin_directory,
         port=params["port"],
         socket_directory=Path(params["socket_directory"]) if params["socket_directory"] else None,
         tablespace_mapping=params["tablespace_mapping"],
         delta=params["delta"],
+        keep_old=params["keep_old"],
+        standby=_standby(params, cluster),
         start=params["start"],
         max_rate=runner.bytes_per_second(params["max_rate"]),
         low_priority=params["low_priority"],
@@ -52,18 +55,17 @@ def cluster_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposi
 
     def task(sink: ProgressSink) -> dict[str, Any]:
         result = restore.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
-        return {
-            "changed": True,
-            "backup": summary.backup(result.backup),
-            "destination": params["destination"],
-            "running": result.started,
-            "last_commit": result.last_commit or "",
-            "phases": [asdict(phase) for phase in result.phases],
-            "missing_segments": result.gaps,
-            "salvaged_wal": result.salvaged_wal,
-        }
+        return {"changed": True, "destination": params["destination"], **summary.restore(result)}
 
     return task
+
+
+def _standby(params: dict[str, Any], cluster: ClusterSpec) -> Standby | None:
+    """Whom to follow: as told, else the server that the connection options lead to."""
+    if not params["standby"]:
+        return None
+    conninfo, slot = params["primary_conninfo"], params["primary_slot_name"]
+    return follow(cluster.connection, cluster.data_directory, slot) if conninfo is None else Standby(conninfo, slot)
 
 
 def files_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:

@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--delta", action="store_true", help="bring back the cluster that is there, in place")
     restore.add_argument("--port", type=int, help="the restored server's port")
     restore.add_argument("--socket-directory", type=Path, help="the directory of the restored server's socket")
+    restore.add_argument("--keep-old", action="store_true", help="keep what is there under another name")
+    restore.add_argument("--standby", action="store_true", help="make a standby that follows the original")
+    restore.add_argument("--primary-conninfo", help="how the standby reaches it; by default by the --login options")
+    restore.add_argument("--primary-slot-name", help="the replication slot of the standby")
+    restore.add_argument(
+        "--target-action", choices=("promote", "pause", "shutdown"), default="promote", help="what then (promote)"
+    )
     restore.add_argument("--no-start", action="store_true", help="leave the directory ready to be started")
     _add_target_options(restore)
     _add_work_options(restore)
@@ -109,7 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     expire.add_argument("--owner", help="who owns the repository's files, when this runs as root")
     expire.add_argument("--dry-run", action="store_true", help="say what would be done, and why, and do nothing")
     expire.add_argument("--json", action="store_true", help="print the result as JSON")
-    for job in (backup, info, restore, verify, expire):
+
+    point = commands.add_parser(
+        "restore-point", parents=[common], help="make a named point to recover to", allow_abbrev=False
+    )
+    point.add_argument("name", help="its name")
+    point.add_argument("--archive-wait", type=float, default=120, help="seconds until it must be archived (120)")
+    point.add_argument("--json", action="store_true", help="print the result as JSON")
+    for job in (backup, info, restore, verify, expire, point):
         job.set_defaults(run=_job)
 
     claim = commands.add_parser(
@@ -162,7 +176,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backup", default="latest", help="the backup's id (latest)")
-    parser.add_argument("--target-time", help="the point in time, with its zone; everything there is unless given")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--target-time", help="the point in time, with its zone, or such as '2 hours ago'")
+    target.add_argument("--target-lsn", help="the WAL location")
+    target.add_argument("--target-xid", help="the transaction")
+    target.add_argument("--target-name", help="the restore point; without a target, everything there is")
+    target.add_argument("--target-immediate", action="store_true", help="the end of the backup")
+    parser.add_argument("--target-exclusive", action="store_true", help="stop just before it")
+    parser.add_argument("--target-timeline", default="latest", help="latest, current (the backup's own) or a number")
 
 
 def _add_work_options(parser: argparse.ArgumentParser) -> None:

@@ -25,10 +25,13 @@ from .jobs import (
     info,
     restore,
     restore_files,
+    restore_point,
     summary,
+    target_text,
     verify,
     verify_restore,
 )
+from .jobs.recovery import Standby, follow
 from .ports import ProgressSink
 from .process import Runner
 from .report.terminal import TerminalSink
@@ -93,6 +96,27 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
     return 0
 
 
+def _target(arguments: argparse.Namespace) -> target_text.Target:
+    text = target_text.TargetText(
+        time=arguments.target_time,
+        lsn=arguments.target_lsn,
+        xid=arguments.target_xid,
+        name=arguments.target_name,
+        immediate=arguments.target_immediate,
+        inclusive=not arguments.target_exclusive,
+        timeline=arguments.target_timeline,
+        action=getattr(arguments, "target_action", "promote"),
+    )
+    return text.parse(SystemClock().now())
+
+
+def _standby(arguments: argparse.Namespace, cluster: ClusterSpec) -> Standby | None:
+    if not arguments.standby:
+        return None
+    conninfo, slot = arguments.primary_conninfo, arguments.primary_slot_name
+    return follow(cluster.connection, cluster.data_directory, slot) if conninfo is None else Standby(conninfo, slot)
+
+
 def _restore_request(
     arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec, directory: Path
 ) -> restore.RestoreRequest:
@@ -102,7 +126,7 @@ def _restore_request(
         data_directory=directory,
         agent=Path(sys.argv[0]).absolute(),
         backup=arguments.backup,
-        target=restore.target(arguments.target_time),
+        target=_target(arguments),
         bin_directory=cluster.bin_directory,
         jobs=arguments.jobs,
         max_rate=_rate(arguments),
@@ -152,18 +176,13 @@ def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Re
         port=arguments.port,
         socket_directory=arguments.socket_directory,
         delta=arguments.delta,
+        keep_old=arguments.keep_old,
+        standby=_standby(arguments, cluster),
         start=not arguments.no_start,
     )
 
     def task(sink: ProgressSink) -> dict[str, Any]:
-        result = restore.run(request, SystemClock(), Runner(), sink)
-        return {
-            "backup": summary.backup(result.backup),
-            "running": result.started,
-            "last_commit": result.last_commit or "",
-            "phases": [asdict(phase) for phase in result.phases],
-            "salvaged_wal": result.salvaged_wal,
-        }
+        return summary.restore(restore.run(request, SystemClock(), Runner(), sink))
 
     owner = owner_of_new(request.data_directory, arguments.owner, cluster.data_directory)
     result = run_job(owner, repository, restore.THIRD_PARTY, task, TerminalSink(sys.stderr))
@@ -171,8 +190,12 @@ def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Re
         _print(json.dumps(result))
         return 0
     seconds = sum(phase["seconds"] for phase in result["phases"])
-    state = "and running" if result["running"] else "and ready to be started"
-    _print(f"{result['backup']['id']} is restored in {request.data_directory} {state}, in {duration_text(seconds)}")
+    done = f"{result['backup']['id']} is restored in {request.data_directory}, in {duration_text(seconds)}"
+    _print(f"{done}; the server is {result['state']}" if request.start else f"{done}, ready to be started")
+    if result["stopped_at"]:
+        _print(f"  {result['stopped_at']}")
+    if result["kept_old"]:
+        _print(f"  what was there is kept in {result['kept_old']}")
     return 0
 
 
@@ -219,10 +242,24 @@ def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
     return 0
 
 
+def _restore_point(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    request = restore_point.PointRequest(cluster, repository, arguments.name, arguments.archive_wait)
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        return summary.point(restore_point.run(request, SystemClock(), sink))
+
+    owner = owner_for_cluster(cluster, repository)
+    made = run_job(owner, repository, restore_point.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    where = f"{made['lsn']} on timeline {made['timeline']}, archived in {made['segment']}"
+    _print(json.dumps(made) if arguments.json else f"restore point {made['name']} is at {where}")
+    return 0
+
+
 COMMANDS: dict[str, Command] = {
     "backup": _backup,
     "expire": _expire,
     "info": _info,
     "restore": _restore,
     "verify": _verify,
+    "restore-point": _restore_point,
 }

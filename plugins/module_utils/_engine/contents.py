@@ -23,6 +23,7 @@ from .jobs import (
     register_remote,
     restore,
     restore_files,
+    restore_point,
     verify,
 )
 from .report import job_file, tee
@@ -44,6 +45,7 @@ __all__ = [
     "register_remote",
     "restore",
     "restore_files",
+    "restore_point",
     "tee",
     "verify",
 ]

@@ -41,5 +41,13 @@ class ProcessRunner(Protocol):
     ) -> Completed:
         """Run a program to its end."""
 
-    def start(self, argv: Sequence[str], *, output: Path, attempted: str, inside: Sandbox | None = None) -> Process:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        output: Path,
+        attempted: str,
+        env: Mapping[str, str] | None = None,
+        inside: Sandbox | None = None,
+    ) -> Process:
         """Start a program that goes on beside us, and dies with us."""

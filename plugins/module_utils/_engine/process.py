@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import ExternalToolError, PreconditionError
-from .sandbox import REFUSED, Sandbox
+from .sandbox import Sandbox
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 10
@@ -77,6 +77,14 @@ class Process:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    def wait(self) -> int:
+        """Wait for its end, and end it when something happens meanwhile; its status."""
+        try:
+            return self._process.wait()
+        except BaseException:
+            self.kill()
+            raise
+
     def end(self, number: int, patience: float) -> bool:
         """Send a signal and wait for its end; False when that has not come within `patience` seconds."""
         with contextlib.suppress(ProcessLookupError):
@@ -90,11 +98,6 @@ class Process:
     def kill(self) -> None:
         """End it and its process group for good."""
         _kill_group(self._process)
-
-    @property
-    def was_refused(self) -> bool:
-        """Whether it ended because this machine does not allow to confine it."""
-        return self._process.returncode == REFUSED
 
 
 class Runner:
@@ -128,7 +131,7 @@ class Runner:
         """Run `argv` to its end.
 
         `env` adds variables. `secrets` adds variables too, whose values never appear in an error.
-        `inside` confines it: status `REFUSED` means that this machine does not allow that. After
+        `inside` confines it: status `sandbox.REFUSED` means that this machine does not allow that. After
         `timeout` seconds the program and whatever it started are killed. With `check` a status
         other than 0 is an ExternalToolError (`tool_failed`). `attempted` says in an error what
         all this was for.
@@ -169,7 +172,15 @@ class Runner:
             raise _failure(argv, completed, attempted, (secrets or {}).values())
         return completed
 
-    def start(self, argv: Sequence[str], *, output: Path, attempted: str, inside: Sandbox | None = None) -> Process:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        output: Path,
+        attempted: str,
+        env: Mapping[str, str] | None = None,
+        inside: Sandbox | None = None,
+    ) -> Process:
         """Start a program that goes on; whatever it says goes to `output`, which is emptied first.
 
         It dies with this thread's process. The thread that starts it must stay until it ends.
@@ -178,7 +189,7 @@ class Runner:
         try:
             with _anonymous_file() as stdin, output.open("wb") as log:
                 output.chmod(0o600)
-                return Process(self._start(argv, {}, None, (stdin, log, log), held, attempted, inside))
+                return Process(self._start(argv, env or {}, None, (stdin, log, log), held, attempted, inside))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
 

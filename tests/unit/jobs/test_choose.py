@@ -26,11 +26,16 @@ def day(number: float) -> datetime:
 
 
 @pytest.fixture
-def three(stanza: Stanza) -> Stanza:
+def three(stanza: Stanza, life: Incarnation) -> Stanza:
     """Backups that ended on the 1st, 2nd and 3rd."""
     for number in (1, 2, 3):
-        stanza.publish(header(backup_id=f"backup{number}", stop_time=f"2026-01-0{number}T00:00:00.000000Z"), [])
+        publish(stanza, life, f"backup{number}", stop_time=f"2026-01-0{number}T00:00:00.000000Z")
     return stanza
+
+
+def publish(stanza: Stanza, life: Incarnation, name: str, **changes: object) -> None:
+    own = {"incarnation": life.incarnation, "system_identifier": life.system_identifier}
+    stanza.publish(header(backup_id=name, **own, **changes), [])
 
 
 # --- which backup
@@ -84,6 +89,63 @@ def test_a_backup_of_another_cluster_under_the_same_life_is_refused(stanza: Stan
         choose.life_of(stanza, header(incarnation="of nobody"))
 
 
+# --- along timelines
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def forked(stanza: Stanza, life: Incarnation) -> Stanza:
+    """Timeline 2 left timeline 1 at 5 MB; one backup each before, behind and on the new one."""
+    archive = WalArchive(stanza, life)
+    archive.store("00000002.history", b"1\t0/500000\tno reason\n")
+    day_of = {"before": 1, "behind": 2, "new": 3}
+    for name, timeline, start in (("before", 1, 2), ("behind", 1, 5), ("new", 2, 6)):
+        stop_time = f"2026-01-0{day_of[name]}T00:00:00.000000Z"
+        lsns = {"start_lsn": start * MEGABYTE + 40, "stop_lsn": start * MEGABYTE + 500}
+        publish(stanza, life, name, timeline=timeline, stop_time=stop_time, **lsns)
+    return stanza
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen"),
+    [
+        (RecoveryTarget(), "new"),
+        (RecoveryTarget(timeline=2), "new"),
+        (RecoveryTarget(day(2.5)), "before"),  # not the one that was abandoned, though it is younger
+        (RecoveryTarget(day(2.5), timeline=1), "behind"),
+        (RecoveryTarget(timeline=1), "behind"),
+        (RecoveryTarget(timeline="current"), "new"),
+        (RecoveryTarget(lsn=6 * MEGABYTE), "before"),
+        (RecoveryTarget(lsn=7 * MEGABYTE), "new"),
+        (RecoveryTarget(lsn=6 * MEGABYTE, timeline=1), "behind"),
+    ],
+)
+def test_a_backup_must_lie_on_the_way_to_the_target(forked: Stanza, target: RecoveryTarget, chosen: str) -> None:
+    assert choose.backup_for(forked, "latest", target, NOW).backup_id == chosen
+
+
+def test_a_backup_that_was_abandoned_is_refused_by_name(forked: Stanza) -> None:
+    with expect.failure("backup_on_other_timeline") as failure:
+        choose.backup_for(forked, "behind", RecoveryTarget(), NOW)
+    assert "0/500000" in failure.value.happened and "target timeline 1" in failure.value.remedy
+    assert choose.backup_for(forked, "behind", RecoveryTarget(timeline="current"), NOW).backup_id == "behind"
+
+
+def test_a_timeline_that_nobody_knows_is_refused(forked: Stanza) -> None:
+    with expect.failure("timeline_unknown") as failure:
+        choose.backup_for(forked, "latest", RecoveryTarget(timeline=3), NOW)
+    assert failure.value.details["timelines"] == [1, 2]
+
+
+def test_transactions_go_round() -> None:
+    assert choose.is_earlier_xid(100, 200) and not choose.is_earlier_xid(200, 100)
+    assert not choose.is_earlier_xid(200, 200)
+    assert choose.is_earlier_xid(0xFFFFFFFF, 5) and not choose.is_earlier_xid(5, 0xFFFFFFFF)
+    assert not choose.is_earlier_xid((1 << 32) + 200, 100)  # with its epoch
+
+
 # --- its WAL
 
 
@@ -130,25 +192,6 @@ def test_other_timelines_and_partial_segments_fill_no_gap(stanza: Stanza, life: 
     archived(stanza, life, 4, timeline=2)
     archive.store(f"{segment(4)}.partial", b"")
     assert list(choose.gaps(archive, backup)) == [segment(4)]
-
-
-@pytest.mark.parametrize("target", [RecoveryTarget(), RecoveryTarget(day(5))])
-@pytest.mark.parametrize("numbers", [(2,), (3, 4), ()])
-def test_a_backup_without_its_own_wal_is_refused(
-    stanza: Stanza, life: Incarnation, backup: Header, target: RecoveryTarget, numbers: tuple[int, ...]
-) -> None:
-    with expect.failure("wal_gap"):
-        choose.require_recoverable(archived(stanza, life, *numbers), backup, target)
-
-
-def test_a_gap_behind_the_backup_matters_only_to_who_wants_everything(
-    stanza: Stanza, life: Incarnation, backup: Header
-) -> None:
-    archive = archived(stanza, life, 2, 3, 5)
-    assert choose.require_recoverable(archive, backup, RecoveryTarget(day(5))) == [segment(4)]
-    with expect.failure("wal_gap") as failure:
-        choose.require_recoverable(archive, backup, RecoveryTarget())
-    assert failure.value.details["missing"] == [segment(4)]
 
 
 def test_what_a_backup_needs_ends_where_its_last_byte_does(life: Incarnation) -> None:

@@ -48,12 +48,32 @@ def test_a_restore_command_gives_the_shell_the_words_that_were_meant(word: str) 
 
 def test_a_target_does_not_depend_on_the_servers_zone() -> None:
     moment = datetime(2026, 11, 21, 14, 30, 0, 123456, timezone(timedelta(hours=1)))
-    assert RecoveryTarget(moment).settings() == {
-        "recovery_target_time": "2026-11-21 13:30:00.123456+00",
-        "recovery_target_action": "promote",
-    }
-    assert RecoveryTarget().settings() == {}
-    assert "14:30:00" in RecoveryTarget(moment).describe()
+    settings = RecoveryTarget(moment).settings(3)
+    assert settings["recovery_target_time"] == "2026-11-21 13:30:00.123456+00"
+    assert (settings["recovery_target_timeline"], settings["recovery_target_action"]) == ("3", "promote")
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value"),
+    [
+        (RecoveryTarget(lsn=(1 << 32) + 0x16B3748), "recovery_target_lsn", "1/16B3748"),
+        (RecoveryTarget(xid=755), "recovery_target_xid", "755"),
+        (RecoveryTarget(name="it's \\ here"), "recovery_target_name", "it's \\ here"),
+        (RecoveryTarget(immediate=True), "recovery_target", "immediate"),
+        (RecoveryTarget(), "", ""),
+    ],
+)
+def test_one_target_is_set_behind_all_others_which_are_taken_back(
+    target: RecoveryTarget, name: str, value: str
+) -> None:
+    """The server takes even an empty one that comes behind another for a second target."""
+    kinds = {"recovery_target", *(f"recovery_target_{kind}" for kind in ("time", "lsn", "xid", "name"))}
+    settings = target.settings("latest")
+    found = [(key, setting) for key, setting in settings.items() if key in kinds]
+    assert {key for key, _setting in found} == kinds
+    assert [setting for _key, setting in found] == [*[""] * 4, value]
+    assert not name or found[-1] == (name, value)
+    assert settings["recovery_target_inclusive"] == "on"
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,52 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choosing the backup for a target, and refusing targets that cannot be reached, before anything is touched."""
+"""Choosing the backups from which a target can be reached, before anything is touched.
+
+A backup serves when all of it lies on the way to the target's timeline, and before the target.
+What a cluster wrote behind the point where its successor left it is on no way to that successor,
+and a backup made there must not be chosen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..clock import parse_utc
-from ..errors import IntegrityError, PreconditionError
+from ..errors import IntegrityError, LifeboatError, PreconditionError
+from ..postgres import control_file
 from ..postgres.recovery_settings import RecoveryTarget
-from ..postgres.wal_names import WalSegment, parse_segment_name, segment_of, segments_between
+from ..postgres.timeline_path import Path
+from ..postgres.wal_names import WalSegment, format_lsn, parse_segment_name, segment_of, segments_between
 from ..repository.manifest import Header
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
+from .timeline_map import TimelineMap
 
 LATEST = "latest"
+_XID_MASK, _HALF_OF_ALL_XIDS = (1 << 32) - 1, 1 << 31
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backup, and the way from it to the target's timeline."""
+
+    header: Header
+    life: Incarnation
+    archive: WalArchive
+    path: Path
 
 
 def backup_for(stanza: Stanza, backup: str, target: RecoveryTarget, now: datetime) -> Header:
-    """The asked backup, or the newest one that ended before the target."""
+    """The asked backup, or the newest one that serves."""
+    return candidates(stanza, backup, target, now)[0].header
+
+
+def candidates(stanza: Stanza, backup: str, target: RecoveryTarget, now: datetime) -> list[Choice]:
+    """The backups that serve, newest first; at least one."""
     attempted = f"choosing a backup of {stanza.name}"
     if target.time is not None and target.time > now:
         raise PreconditionError(
@@ -29,24 +55,107 @@ def backup_for(stanza: Stanza, backup: str, target: RecoveryTarget, now: datetim
             "Give a time in the past, with its zone.",
             code="target_in_future",
         )
-    candidates = stanza.headers() if backup == LATEST else [stanza.header(backup)]
-    if not candidates:
+    headers = stanza.headers() if backup == LATEST else [stanza.header(backup)]
+    if not headers:
         raise PreconditionError(
             attempted, "there is no backup.", "Make one first with the module pg_backup.", code="no_backup"
         )
-    if target.time is None:
-        return candidates[-1]
-    before = [header for header in candidates if parse_utc(header.stop_time) <= target.time]
-    if not before:
-        earliest = min(header.stop_time for header in candidates)
-        raise PreconditionError(
+    found = _Candidates(stanza, target)
+    for header in reversed(headers):
+        found.consider(header)
+    if not found.choices:
+        raise found.refusal(attempted)
+    return found.choices
+
+
+class _Candidates:
+    def __init__(self, stanza: Stanza, target: RecoveryTarget) -> None:
+        self._stanza = stanza
+        self._target = target
+        self._maps: dict[str, tuple[Incarnation, TimelineMap]] = {}
+        self._off_path: list[tuple[Header, Path]] = []
+        self._too_late: list[Header] = []
+        self._unknown: LifeboatError | None = None
+        self.choices: list[Choice] = []
+
+    def consider(self, header: Header) -> None:
+        """Take a backup when it serves, else note why it does not."""
+        try:
+            life, timelines = self._map_of(header)
+            path = timelines.to(self._target.timeline, header.timeline)
+        except PreconditionError as exc:  # a cluster's earlier life may not have had this timeline
+            self._unknown = self._unknown or exc
+            return
+        except LifeboatError:
+            if not self.choices:
+                raise
+            return  # damage that only matters to older backups must not keep newer ones from use
+        if not path.passes(header.timeline, header.stop_lsn):
+            self._off_path.append((header, path))
+        elif not _precedes(header, self._target):
+            self._too_late.append(header)
+        else:
+            self.choices.append(Choice(header, life, timelines.archive, path))
+
+    def _map_of(self, header: Header) -> tuple[Incarnation, TimelineMap]:
+        if header.incarnation not in self._maps:
+            life = life_of(self._stanza, header)
+            self._maps[header.incarnation] = life, TimelineMap(WalArchive(self._stanza, life))
+        return self._maps[header.incarnation]
+
+    def refusal(self, attempted: str) -> LifeboatError:
+        """Why no backup serves."""
+        if self._too_late:
+            earliest = _earliest(self._too_late, self._target)
+            return PreconditionError(
+                attempted,
+                f"the target {self._target.describe()} is before the end of the first usable backup.",
+                f"The earliest point that can be reached is {earliest}.",
+                code="target_before_first_backup",
+                earliest=earliest,
+            )
+        if self._unknown is not None:
+            return self._unknown
+        header, path = self._off_path[0]
+        leg = path.leg(header.timeline)
+        where = f"at {format_lsn(leg.end)}" if leg is not None and leg.end is not None else "before it was made"
+        return PreconditionError(
             attempted,
-            f"the target {target.time.isoformat()} is before the end of the first usable backup.",
-            f"The earliest point that can be reached is {earliest}.",
-            code="target_before_first_backup",
-            earliest=earliest,
+            f"backup {header.backup_id} was made on timeline {header.timeline}, which timeline {path.timeline} has left"
+            f" {where}: what it holds never happened there.",
+            f"Choose an earlier backup, or give the target timeline {header.timeline} to recover what was abandoned.",
+            code="backup_on_other_timeline",
+            timeline=header.timeline,
         )
-    return before[-1]
+
+
+def _precedes(header: Header, target: RecoveryTarget) -> bool:
+    """Whether the backup is whole before the target, as far as its header tells."""
+    if target.time is not None:
+        return parse_utc(header.stop_time) <= target.time
+    if target.lsn is not None:
+        return header.stop_lsn <= target.lsn
+    if target.xid is not None:
+        return not is_earlier_xid(target.xid, _next_xid(header))
+    return True
+
+
+def is_earlier_xid(xid: int, than: int) -> bool:
+    """Transaction numbers go round: half of them are earlier than any, as PostgreSQL has it."""
+    return (xid - than) & _XID_MASK >= _HALF_OF_ALL_XIDS
+
+
+def _next_xid(header: Header) -> int:
+    return control_file.parse(base64.b64decode(header.control_file)).next_xid
+
+
+def _earliest(headers: Sequence[Header], target: RecoveryTarget) -> str:
+    """The earliest point that can be reached, in the target's own terms."""
+    if target.time is not None:
+        return min(header.stop_time for header in headers)
+    if target.lsn is not None:
+        return format_lsn(min(header.stop_lsn for header in headers))
+    return f"transaction {_next_xid(headers[-1])}"  # the oldest backup's; the newest ones come first
 
 
 def life_of(stanza: Stanza, header: Header) -> Incarnation:
@@ -85,17 +194,3 @@ def missing_wal(header: Header, segments: list[str]) -> IntegrityError:
         code="wal_gap",
         missing=segments[:100],
     )
-
-
-def require_recoverable(archive: WalArchive, header: Header, target: RecoveryTarget) -> list[str]:
-    """Refuse a backup whose own WAL is incomplete, and "everything" when something is missing.
-
-    A time may lie before a gap, so there it is only reported; recovery stops at the gap, not in
-    a database that silently lacks what came after.
-    """
-    missing = list(gaps(archive, header))
-    needed = {segment.name for segment in needed_segments(header)}
-    fatal = [name for name in missing if name in needed] or ([] if target.time else missing)
-    if fatal:
-        raise missing_wal(header, fatal)
-    return missing

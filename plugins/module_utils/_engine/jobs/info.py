@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..postgres.wal_names import format_lsn
 from ..repository.access import stanza_of
 from ..repository.manifest import Header
 from ..repository.wal import RecordedGap, WalArchive
 from ..specs import RepositorySpec
 from . import choose
+from .timeline_map import TimelineMap, stretch
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,20 @@ class Window:
 
     backup_id: str
     earliest: str
+    last_segment: str | None
+    missing_segments: list[str]
+
+
+@dataclass(frozen=True)
+class TimelineWindow:
+    """What can be recovered along the way to one timeline."""
+
+    timeline: int
+    parent: int | None
+    begins_at: str  # where it left its parent
+    path: list[int]
+    backups: list[str]  # those that lie on the way, oldest first
+    earliest: str | None
     last_segment: str | None
     missing_segments: list[str]
 
@@ -34,6 +50,7 @@ class Info:
     major_version: int | None
     backups: list[Header] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
+    timelines: list[TimelineWindow] = field(default_factory=list)
     wal_first: str | None = None
     wal_last: str | None = None
     wal_segments: int = 0
@@ -62,8 +79,33 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
         life.major_version,
         headers,
         windows,
+        _timelines(archive, [header for header in headers if header.incarnation == life.incarnation]),
         names[0] if names else None,
         names[-1] if names else None,
         len(names),
         archive.recorded_gaps(),
     )
+
+
+def _timelines(archive: WalArchive, headers: list[Header]) -> list[TimelineWindow]:
+    """A window per timeline: from its oldest backup on, along the way that leads there."""
+    found = []
+    size = archive.life.wal_segment_bytes
+    for path in sorted(TimelineMap(archive).paths.values(), key=lambda path: path.timeline):
+        on_path = [header for header in headers if path.passes(header.timeline, header.stop_lsn)]
+        first = on_path[0].start_lsn // size if on_path else path.legs[-1].begin // size
+        there = stretch(archive, path, first, size)
+        leg = path.legs[-1]
+        found.append(
+            TimelineWindow(
+                path.timeline,
+                path.legs[-2].timeline if path.legs[1:] else None,
+                format_lsn(leg.begin),
+                path.timelines,
+                [header.backup_id for header in on_path],
+                on_path[0].stop_time if on_path else None,
+                there.last.name if there.last else None,
+                there.missing[:100],
+            )
+        )
+    return found

@@ -18,12 +18,12 @@ from ..postgres.data_directory import TABLESPACES
 from ..repository.manifest import Header
 
 
-def made_since(original: Path | None, header: Header, destination: Path) -> list[str]:
-    """Where they are; none when the destination is the original itself, or nothing is known of an original here."""
+def made_since(original: Path | None, header: Header, replaced: Path | None) -> list[str]:
+    """Where they are; none when the original is what is being replaced, or nothing is known of an original here."""
     if original is None:
         return []
     try:
-        if destination.exists() and os.path.samefile(original, destination):
+        if replaced is not None and replaced.exists() and os.path.samefile(original, replaced):
             return []
         links = [link for link in (original / TABLESPACES).iterdir() if link.is_symlink()]
     except OSError:
@@ -31,9 +31,9 @@ def made_since(original: Path | None, header: Header, destination: Path) -> list
     return sorted(os.readlink(link) for link in links if link.name not in header.tablespaces)
 
 
-def require_none(original: Path | None, header: Header, destination: Path, why: str) -> None:
+def require_none(original: Path | None, header: Header, replaced: Path | None = None, why: str = "") -> None:
     """Refuse what might replay their making without protection."""
-    places = made_since(original, header, destination)
+    places = made_since(original, header, replaced)
     if places:
         raise PreconditionError(
             f"recovering from backup {header.backup_id} beside {original}",

@@ -14,19 +14,54 @@ from ..clock import Clock
 from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
 from ..postgres import recovery_settings
-from ..postgres.instance import Instance
+from ..postgres.connection import connect_options
+from ..postgres.instance import FOLLOWED, Instance, Outcome
 from ..postgres.programs import Programs
-from ..postgres.recovery_settings import RecoveryTarget
+from ..postgres.recovery_settings import LATEST, RECOVERY_SIGNAL, STANDBY_SIGNAL, Action, RecoveryTarget
 from ..report.events import PhaseStarted
 from ..repository.manifest import Header
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
-from ..specs import RepositorySpec
+from ..specs import ConnectionSpec, RepositorySpec
 from ..wal_spool import FETCH, WalSpool
 from .restore_layout import Layout
 from .restore_writer import lay_out
 
 LOG_NAME = "lifeboat-recovery.log"
+
+
+_OUTCOMES = {Action.PROMOTE: Outcome.OPEN, Action.PAUSE: Outcome.PAUSED, Action.SHUTDOWN: Outcome.STOPPED}
+
+
+@dataclass(frozen=True)
+class Standby:
+    """Whom the restored server shall follow; a password is in the owner's .pgpass, never here."""
+
+    conninfo: str
+    slot: str | None = None
+
+    def settings(self) -> dict[str, str]:
+        """As PostgreSQL's parameters."""
+        return {"primary_conninfo": self.conninfo, "primary_slot_name": self.slot or "", "hot_standby": "on"}
+
+
+def follow(connection: ConnectionSpec, data_directory: Path | None, slot: str | None) -> Standby:
+    """Following the server that these options lead to. A password stays out: it belongs into the owner's .pgpass."""
+    options = connect_options(connection, data_directory)
+    if "host" not in options:
+        raise PreconditionError(
+            "preparing a standby",
+            "nothing says where its primary is.",
+            "Set login_host, or primary_conninfo.",
+            code="primary_unknown",
+        )
+    names = ("host", "port", "user", "sslmode", "sslrootcert")
+    return Standby(" ".join(f"{name}={_quoted(options[name])}" for name in names if name in options), slot)
+
+
+def _quoted(value: object) -> str:
+    """As libpq reads it."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @dataclass(frozen=True)
@@ -37,6 +72,7 @@ class RecoveryPlan:
     header: Header
     life: Incarnation
     target: RecoveryTarget
+    timeline: int  # to which the target leads
     data_directory: Path
     tablespaces: Mapping[str, Path]
     programs: Programs
@@ -44,6 +80,13 @@ class RecoveryPlan:
     settings: Mapping[str, str]
     jobs: int
     max_rate: float | None
+    standby: Standby | None = None
+    old_directory: Path | None = None  # where what is in the data directory now goes
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the recovery shall end."""
+        return Outcome.FOLLOWING if self.standby else _OUTCOMES[self.target.action]
 
 
 def fetch_program(agent: Path, repository: RepositorySpec, stanza: str, life: Incarnation) -> list[str]:
@@ -71,11 +114,14 @@ def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
         "archive_cleanup_command": "",
         "recovery_end_command": "",
         "restore_command": recovery_settings.restore_command(list(plan.fetch_program), plan.life.incarnation),
-        **plan.target.settings(),
+        **plan.target.settings(LATEST if plan.standby else plan.timeline),
+        **({"hot_standby": "on"} if plan.target.action is Action.PAUSE else {}),
+        **(plan.standby.settings() if plan.standby else {}),
         **plan.settings,
     }
     archive = WalArchive(plan.stanza, plan.life)
-    layout = Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs, plan.max_rate)
+    signal = STANDBY_SIGNAL if plan.standby else RECOVERY_SIGNAL
+    layout = Layout(plan.data_directory, plan.tablespaces, settings, plan.jobs, plan.max_rate, signal)
     return lay_out(plan.stanza, archive, plan.header, layout, sink)
 
 
@@ -84,13 +130,16 @@ def instance_of(plan: RecoveryPlan, runner: ProcessRunner, clock: Clock) -> Inst
     return Instance(plan.data_directory, plan.programs, plan.data_directory / LOG_NAME, runner, clock)
 
 
-def start_and_replay(
-    plan: RecoveryPlan, instance: Instance, sink: ProgressSink, timeout: float, start_settings: Mapping[str, str]
-) -> None:
-    """Start the server and wait until it has reached the target and is open."""
+def start_and_replay(plan: RecoveryPlan, instance: Instance, sink: ProgressSink, timeout: float) -> None:
+    """Start the server and wait until it has reached the target and has done what it shall do there."""
     sink.emit(PhaseStarted("replaying WAL", f"to {plan.target.describe()}"))
     try:
-        instance.start(start_settings)
-        instance.wait_until_recovered(timeout)
+        instance.start(FOLLOWED)
+        instance.wait_until(plan.outcome, timeout)
     finally:
-        background.end(WalSpool(str(plan.data_directory), plan.life.incarnation), FETCH, instance.clock)
+        end_fetching(plan, instance.clock)
+
+
+def end_fetching(plan: RecoveryPlan, clock: Clock) -> None:
+    """End what fetched WAL ahead for this recovery; who needs more begins it again."""
+    background.end(WalSpool(str(plan.data_directory), plan.life.incarnation), FETCH, clock)

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import PreconditionError
 from ..postgres import control_file, postmaster_pid
 from ..postgres.data_directory import TABLESPACES
+from ..postgres.recovery_settings import RECOVERY_SIGNAL
 from ..repository.manifest import Header
 
 MARKER = "lifeboat-restore-unfinished.json"
@@ -29,6 +30,7 @@ class Layout:
     settings: Mapping[str, str]
     jobs: int
     max_rate: float | None = None
+    signal: str = RECOVERY_SIGNAL  # the file that says what the server shall do at its start
 
 
 def require_usable_directory(directory: Path, system_identifier: int, *, delta: bool) -> None:

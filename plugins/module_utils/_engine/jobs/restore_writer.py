@@ -37,9 +37,8 @@ from .salvage import SALVAGED_SUFFIX, salvage_wal
 
 _AUTO_CONF = "postgresql.auto.conf"
 _MAIN_CONF = "postgresql.conf"
-_RECOVERY_SIGNAL = "recovery.signal"
 # A backup of a standby has these; what is restored decides for itself what it is.
-_NOT_RESTORED = frozenset({_RECOVERY_SIGNAL, "standby.signal"})
+_NOT_RESTORED = frozenset({recovery_settings.RECOVERY_SIGNAL, recovery_settings.STANDBY_SIGNAL})
 _DIRECTORY_MODE = 0o700
 
 
@@ -153,10 +152,17 @@ class _Writer:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path)
                 else:
+                    if prefix == f"{TABLESPACES}/":
+                        self._empty_tablespace(Path(entry.path))
                     os.unlink(entry.path)
                 self._touched.add(directory)
             elif entry.is_dir(follow_symlinks=False) and name != WAL_DIRECTORY:
                 self._remove_unlisted(Path(entry.path), f"{name}/")
+
+    def _empty_tablespace(self, link: Path) -> None:
+        """A tablespace made after the backup: WAL will make it again, and must find nothing of the future in it."""
+        for content in link.glob(f"PG_{self._header.major_version}_*"):
+            shutil.rmtree(content)
 
     def _own_file(self, name: str, content: bytes) -> None:
         durable.write_file(self._path(name), content, 0o600)
@@ -192,8 +198,8 @@ class _Writer:
         auto = self._path(_AUTO_CONF)
         existing = _read(auto) if auto.exists() else ""
         self._own_file(_AUTO_CONF, os.fsencode(recovery_settings.render(existing, self._layout.settings)))
-        durable.write_file(self._root / _RECOVERY_SIGNAL, b"", 0o600)
-        self._names.add(_RECOVERY_SIGNAL)
+        durable.write_file(self._root / self._layout.signal, b"", 0o600)
+        self._names.add(self._layout.signal)
 
     def finish(self) -> None:
         """Sync directories, write the manifest, then `pg_control`, then take the marker away."""

@@ -23,8 +23,8 @@ from .archive import check_wal_file
 SALVAGED_SUFFIX = ".unarchived-wal"
 
 
-def salvage_wal(old: Path, archive: WalArchive, aside: Path, sink: ProgressSink) -> list[str]:
-    """The names of files that were archived now or set aside in `aside`."""
+def salvage_wal(old: Path, archive: WalArchive, aside: Path | None, sink: ProgressSink) -> list[str]:
+    """The names of files that were archived now, or set aside in `aside` if that is given."""
     kept: list[str] = []
     ours = claim.claimed(old.parent) == archive.life.incarnation  # a clone's WAL must not get among the original's
     for path in sorted(old.iterdir()):
@@ -35,10 +35,13 @@ def salvage_wal(old: Path, archive: WalArchive, aside: Path, sink: ProgressSink)
             check_wal_file(path.name, content, archive.life)
         except (LifeboatError, OSError):
             continue  # a file kept for reuse, whose content is not what its name says
+        finished = ours and (old / "archive_status" / f"{path.name}.ready").exists()
+        if not finished and aside is None:
+            continue
         if not kept:
             sink.emit(PhaseStarted("salvaging WAL", f"that was never archived, from {old}"))
         kept.append(path.name)
-        if ours and (old / "archive_status" / f"{path.name}.ready").exists():
+        if finished or aside is None:
             archive.store(path.name, content)
             continue
         durable.make_directories(aside, 0o700)

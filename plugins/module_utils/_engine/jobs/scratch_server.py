@@ -21,7 +21,7 @@ from .. import durable
 from ..errors import ExternalToolError
 from ..ports import ProgressSink
 from ..postgres.data_directory import TABLESPACES
-from ..postgres.instance import Instance
+from ..postgres.instance import Instance, Outcome
 from ..postgres.scratch import ScratchPlace
 from ..report.events import Warned
 from ..sandbox import REFUSED, Sandbox
@@ -64,7 +64,8 @@ class ScratchServer:
         while True:
             self._start()
             try:
-                self.instance.wait_until_recovered(max(0.0, deadline - self.instance.clock.monotonic()), self._process)
+                remaining = max(0.0, deadline - self.instance.clock.monotonic())
+                self.instance.wait_until(Outcome.OPEN, remaining, self._process)
                 return
             except ExternalToolError:
                 name = self.instance.replayed_tablespace()

@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from ..clock import utc_text
 from ..postgres.wal_names import format_lsn
 from ..repository.manifest import Header
 from .info import Info
+from .restore import RestoreResult
+from .restore_point import PointResult
 
 
 def backup(header: Header) -> dict[str, Any]:
@@ -40,6 +43,33 @@ def backup(header: Header) -> dict[str, Any]:
     }
 
 
+def restore(result: RestoreResult) -> dict[str, Any]:
+    """A restored cluster."""
+    return {
+        "backup": backup(result.backup),
+        "timeline": result.timeline,
+        "running": result.running,
+        "state": result.state.value if result.state else "not started",
+        "stopped_at": result.stopped_at or "",
+        "last_commit": result.last_commit or "",
+        "phases": [asdict(phase) for phase in result.phases],
+        "missing_segments": result.gaps,
+        "salvaged_wal": result.salvaged_wal,
+        "kept_old": str(result.kept_old or ""),
+    }
+
+
+def point(made: PointResult) -> dict[str, Any]:
+    """A restore point."""
+    return {
+        "name": made.name,
+        "lsn": made.lsn,
+        "timeline": made.timeline,
+        "time": utc_text(made.time) if made.time else "",
+        "segment": made.segment,
+    }
+
+
 def info(found: Info) -> dict[str, Any]:
     """A stanza at a glance."""
     return {
@@ -49,6 +79,7 @@ def info(found: Info) -> dict[str, Any]:
         "major_version": found.major_version,
         "backups": [backup(header) for header in found.backups],
         "windows": [asdict(window) for window in found.windows],
+        "timelines": [asdict(timeline) for timeline in found.timelines],
         "wal": {"first": found.wal_first, "last": found.wal_last, "segments": found.wal_segments},
         "dropped_wal": [asdict(gap) for gap in found.dropped],
     }

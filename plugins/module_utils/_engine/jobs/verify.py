@@ -10,11 +10,13 @@ from datetime import datetime
 
 from ..clock import Clock
 from ..ports import ProcessRunner, ProgressSink
+from ..postgres import programs
 from ..report.phases import PhaseTime
 from ..repository.access import stanza_of
 from ..sources.workers import require_some
 from . import choose, verify_content, verify_restore
 from .checks import Check
+from .reach import TargetSearch
 from .verify_restore import ScratchRequest
 
 LEVELS = ("content", "restore")
@@ -60,7 +62,12 @@ def run(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner
     return VerifyResult(level, header.backup_id, verify_content.verify(stanza, header, restore.jobs, sink))
 
 
-def plan(request: ScratchRequest, clock: Clock) -> str:
+def plan(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink) -> str:
     """For check mode: the backup that would be proven."""
-    stanza = stanza_of(request.restore.repository, request.restore.stanza)
-    return choose.backup_for(stanza, request.restore.backup, request.restore.target, clock.now()).backup_id
+    restore = request.restore
+    stanza = stanza_of(restore.repository, restore.stanza)
+    choices = choose.candidates(stanza, restore.backup, restore.target, clock.now())
+    if level != "restore":
+        return choices[0].header.backup_id
+    found = programs.find(choices[0].header.major_version, restore.bin_directory)
+    return TargetSearch(restore.target, found, runner, sink).decide(choices).choice.header.backup_id

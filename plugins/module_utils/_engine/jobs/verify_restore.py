@@ -66,7 +66,7 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
     decided, began = clock.now(), clock.monotonic()
     with scratch_place(request.scratch_parent) as place:
         restore = replace(request.restore, data_directory=place.data_directory, tablespace_root=place.tablespaces)
-        plan, _gaps = prepare(restore, clock, timer, confined=True)
+        plan, _gaps = prepare(restore, clock, runner, timer, confined=True)
         server = ScratchServer(instance_of(plan, runner, clock), place, request.preload_libraries)
         _require_isolation(server, plan, restore, timer)
         proof = RestoreProof(plan.header, server.isolation)
@@ -82,7 +82,8 @@ def verify(request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: P
                 proof.last_commit = _newest_commit(access)
                 proof.rto_seconds = round(clock.monotonic() - began, 3)
                 newest = proof.last_commit or parse_utc(plan.header.stop_time)
-                proof.rpo_seconds = round(((plan.target.time or decided) - newest).total_seconds(), 3)
+                if plan.target.time is not None or plan.target.is_latest:  # else there is no time to see it from
+                    proof.rpo_seconds = round(((plan.target.time or decided) - newest).total_seconds(), 3)
                 _look_inside(request, plan, access, proof, runner, timer)
         finally:
             timer.emit(PhaseStarted("stopping the scratch server"))
@@ -100,7 +101,7 @@ def _require_isolation(server: ScratchServer, plan: RecoveryPlan, restore: Resto
     """Without a sandbox only what is known to touch nobody else's files is replayed."""
     if server.refusal:
         why = f", and this machine allows no sandbox ({server.refusal})"
-        newer_tablespaces.require_none(restore.original, plan.header, restore.data_directory, why)
+        newer_tablespaces.require_none(restore.original, plan.header, why=why)
         sink.emit(
             Warned(f"the scratch server is not confined, because this machine allows no sandbox: {server.refusal}")
         )

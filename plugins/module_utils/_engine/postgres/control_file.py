@@ -43,6 +43,7 @@ _FIELDS = {
     "redo_lsn": (40, "<Q"),
     "timeline": (48, "<I"),
     "prev_timeline": (52, "<I"),
+    "next_xid": (64, "<Q"),
     "checkpoint_time": (104, "<q"),
     "min_recovery_end_lsn": (136, "<Q"),
     "min_recovery_end_timeline": (144, "<I"),
@@ -88,6 +89,7 @@ class ControlFile:
     redo_lsn: Lsn
     timeline: int
     prev_timeline: int
+    next_xid: int
     checkpoint_time: datetime
     min_recovery_end_lsn: Lsn
     min_recovery_end_timeline: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ..clock import Clock
 from ..errors import ExternalToolError, PreconditionError
 from ..ports import ProcessRunner
 from . import control_file, postmaster_pid
+from .control_file import ClusterState
 from .programs import Programs
 
 if TYPE_CHECKING:
@@ -25,7 +27,21 @@ _STOP_SECONDS = 120
 _FATAL = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
 _MISSING_LIBRARY = re.compile(r"resource manager with ID \d+ not registered")
 _REPLAYED_TABLESPACE = re.compile(r'for Tablespace/CREATE: \d+ "(.+)"')
+_PAUSED = re.compile(r"pausing at the end of recovery|recovery has paused")
 _LAST_COMMIT = re.compile(r"last completed transaction was at log time (.+)")
+
+
+# For the start of a recovery: its messages come to our log, and in the words that we know.
+FOLLOWED = {"logging_collector": "off", "log_destination": "stderr", "log_min_messages": "warning", "lc_messages": "C"}
+
+
+class Outcome(Enum):
+    """How a recovery can end."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FOLLOWING = "standby"  # it does not end: a standby takes queries and goes on
 
 
 @dataclass(frozen=True)
@@ -46,23 +62,23 @@ class Instance:
             argv += ["-o", options]
         self.runner.run(argv, attempted=f"starting the restored server in {self.data_directory}")
 
-    def wait_until_recovered(self, timeout: float, process: Process | None = None) -> None:
-        """Return when recovery has ended and the server is in production.
+    def wait_until(self, outcome: Outcome, timeout: float, process: Process | None = None) -> None:
+        """Return when the recovery has come to this end.
 
-        The control file is asked, not the server: it needs no login and is right before the first
-        connection is possible. `process` is the server where it is a child of ours.
+        The control file and the server's log are asked, not the server: they need no login and are
+        right before the first connection is possible. `process` is the server where it is a child of ours.
         """
         deadline = self.clock.monotonic() + timeout
         started = False
         while True:
-            if process is not None and not process.is_running():
-                raise self.failure()
             running = postmaster_pid.read(self.data_directory) is not None
+            ended = process is not None and not process.is_running()
             started = started or running or self._has_given_up()
-            state = control_file.read(self.data_directory).state
-            if running and state is control_file.ClusterState.IN_PRODUCTION and self._accepts_connections():
+            if process is None:
+                ended = started and not postmaster_pid.is_running(self.data_directory)
+            if self._is_at(outcome, running=running, ended=ended):
                 return
-            if process is None and started and not postmaster_pid.is_running(self.data_directory):
+            if ended:
                 raise self.failure()
             if self.clock.monotonic() >= deadline:
                 raise PreconditionError(
@@ -73,17 +89,28 @@ class Instance:
                 )
             self.clock.sleep(_PAUSE)
 
+    def _is_at(self, outcome: Outcome, *, running: bool, ended: bool) -> bool:
+        if outcome is Outcome.STOPPED:
+            return ended and control_file.read(self.data_directory).state is ClusterState.SHUT_DOWN_IN_RECOVERY
+        if not running or ended:
+            return False
+        if self._status() != "ready":  # a hot standby says so too
+            return False
+        if outcome is Outcome.OPEN:
+            return control_file.read(self.data_directory).state is ClusterState.IN_PRODUCTION
+        return outcome is Outcome.FOLLOWING or any(_PAUSED.search(line) for line in self.log_tail(1000))
+
     def _has_given_up(self) -> bool:
         """Whether the server says why it does not start: then its postmaster.pid was there too briefly, if ever."""
         return any("FATAL:" in line or "PANIC:" in line for line in self.log_tail())
 
-    def _accepts_connections(self) -> bool:
-        """The last line of postmaster.pid says `ready` once the server takes connections."""
+    def _status(self) -> str:
+        """The last line of postmaster.pid: `ready` once the server takes connections."""
         try:
             lines = (self.data_directory / "postmaster.pid").read_text().split("\n")
         except FileNotFoundError:
-            return False
-        return len(lines) > 7 and lines[7].strip() == "ready"
+            return ""
+        return lines[7].strip() if len(lines) > 7 else ""
 
     def stop(self, mode: str = "fast") -> None:
         """Stop; a server that is down already is no error."""
@@ -134,6 +161,14 @@ class Instance:
                 + (f"; the last commit in it is of {last}." if last else "; it holds no commit after the backup."),
                 "Choose an earlier target, or leave the target out to recover everything that is archived.",
                 code="target_not_reached",
+                **details,
+            )
+        if "recovery stop point is before consistent recovery point" in text:
+            return ExternalToolError(
+                attempted,
+                "the target is before the point at which the backup is consistent.",
+                "Choose an earlier backup, or a later target.",
+                code="target_before_consistency",
                 **details,
             )
         if match := _MISSING_LIBRARY.search(text):

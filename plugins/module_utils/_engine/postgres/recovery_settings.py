@@ -10,34 +10,89 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from enum import Enum
 
 from .. import wal_spool
+from .wal_names import Lsn, format_lsn
 
 _INCLUDE_DIRECTORY = re.compile(r"^[ \t]*include_dir[ \t]*=?[ \t]*'([^'\n]+)'", re.MULTILINE)
 # PostgreSQL takes a name in any case, and needs neither an equals sign nor a space behind it.
 _LOCATION = re.compile(
     r"^[ \t]*(?:data_directory|hba_file|ident_file|external_pid_file)\b", re.IGNORECASE | re.MULTILINE
 )
+LATEST, CURRENT = "latest", "current"
+RECOVERY_SIGNAL, STANDBY_SIGNAL = "recovery.signal", "standby.signal"
 _BEGIN = "# --- Lifeboat: written by the restore; the last setting of a name wins\n"
+
+
+class Action(Enum):
+    """What the server does when it has reached its target."""
+
+    PROMOTE = "promote"
+    PAUSE = "pause"
+    SHUTDOWN = "shutdown"
 
 
 @dataclass(frozen=True)
 class RecoveryTarget:
-    """How far to replay: to a time, or (None) to the end of the archived WAL."""
+    """At most one of time, lsn, xid, name and immediate; none of them means all the WAL there is.
+
+    `timeline` is `latest`, `current` (the backup's own) or a number.
+    """
 
     time: datetime | None = None
+    lsn: Lsn | None = None
+    xid: int | None = None
+    name: str | None = None
+    immediate: bool = False
+    inclusive: bool = True
+    timeline: str | int = LATEST
+    action: Action = Action.PROMOTE
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether everything there is shall be replayed."""
+        given = (self.time, self.lsn, self.xid, self.name)
+        return not self.immediate and all(each is None for each in given)
 
     def describe(self) -> str:
         """For people."""
-        return self.time.isoformat() if self.time else "the end of the archived WAL"
+        before = "" if self.inclusive else "just before "
+        if self.time is not None:
+            return before + self.time.isoformat()
+        if self.lsn is not None:
+            return f"{before}the WAL location {format_lsn(self.lsn)}"
+        if self.xid is not None:
+            return f"{before}the end of transaction {self.xid}"
+        if self.name is not None:
+            return f"the restore point {self.name}"
+        return "the end of the backup" if self.immediate else "the end of the archived WAL"
 
-    def settings(self) -> dict[str, str]:
-        """As PostgreSQL's parameters."""
-        if self.time is None:
-            return {}
-        # with microseconds and an explicit zone: the server's own zone must not decide
-        text = self.time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")
-        return {"recovery_target_time": text, "recovery_target_action": "promote"}
+    def settings(self, timeline: str | int) -> dict[str, str]:
+        """As PostgreSQL's parameters, for a `timeline` found for this target.
+
+        All of them: whatever an earlier recovery has left in the configuration must not count. Those
+        that are not set come first, because the server takes even an empty one behind another for a
+        second target, and does not start.
+        """
+        targets = {
+            "recovery_target": "immediate" if self.immediate else "",
+            "recovery_target_time": _time_text(self.time) if self.time is not None else "",
+            "recovery_target_lsn": format_lsn(self.lsn) if self.lsn is not None else "",
+            "recovery_target_xid": str(self.xid) if self.xid is not None else "",
+            "recovery_target_name": self.name or "",
+        }
+        return {
+            **dict(sorted(targets.items(), key=lambda item: item[1] != "")),
+            "recovery_target_inclusive": "on" if self.inclusive else "off",
+            "recovery_target_timeline": str(timeline),
+            "recovery_target_action": self.action.value,
+        }
+
+
+def _time_text(moment: datetime) -> str:
+    """With microseconds and an explicit zone: the server's own zone must not decide."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")
 
 
 def before_a_gap(major: int) -> dict[str, str]:

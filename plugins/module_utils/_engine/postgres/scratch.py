@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .. import durable
 from ..errors import PreconditionError
+from .instance import FOLLOWED
 
 # The name of a socket file; no TCP port is opened.
 PORT = 5432
@@ -72,8 +73,7 @@ class ScratchPlace:
             "session_preload_libraries": "",
             "local_preload_libraries": "",
             "autovacuum": "off",
-            "logging_collector": "off",
-            "log_destination": "stderr",
+            **FOLLOWED,
             # production's share of the machine's memory is production's
             "shared_buffers": "128MB",
             "huge_pages": "off",
