@@ -63,6 +63,13 @@ class Story:
         return task("pg_restore", destination=place.data_directory, **{**own, **options})
 
 
+def point(name: str, *, check: bool = False) -> dict[str, Any]:
+    """The task that makes a restore point."""
+    made = task("pg_restore_point", check=check)
+    made["lifeboat.postgresql.pg_restore_point"]["name"] = name
+    return made
+
+
 def words(cluster: Cluster) -> list[str]:
     return [word for (word,) in cluster.sql("SELECT word FROM words ORDER BY 1")]
 
@@ -195,14 +202,12 @@ def test_a_restore_point_can_be_recovered_to_as_soon_as_it_is_made(
     story: Story, new_place: Callable[[], Cluster]
 ) -> None:
     site, place = story.site, new_place()
-    position = "SELECT pg_current_wal_insert_lsn()"
+    position = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"  # of the segment: something idles always
     before = site.cluster.sql(position)
-    (predicted,) = site.play(task("pg_restore_point", name="before it's \\ changed", check=True))
+    (predicted,) = site.play(point("before it's \\ changed", check=True))
     assert (predicted["changed"], predicted["lsn"]) == (True, "")
     assert site.cluster.sql(position) == before
-    made, refused = site.play(
-        task("pg_restore_point", name="before it's \\ changed"), task("pg_restore_point", name="x" * 64), fails=True
-    )
+    made, refused = site.play(point("before it's \\ changed"), point("x" * 64), fails=True)
     assert made["changed"] and made["timeline"] == 1 and made["segment"]
     assert_refused("target_invalid", refused)
     by_command = json.loads(site.lifeboat("restore-point", "from the host", "--json").stdout)
