@@ -31,6 +31,7 @@ from .archive import check_wal_file
 from .pusher import say
 
 _AHEAD_BYTES = 256 << 20
+_MEMORY_BYTES = 128 << 20
 _LOOK_SECONDS = 0.02
 _IDLE_SECONDS = 60.0
 
@@ -84,13 +85,12 @@ class _Prefetcher:
         self._most = max(2, request.ahead_bytes // self._segment_bytes)
         self._running: dict[str, Future[bool]] = {}
         self._upcoming: Iterator[str] = self._after(request.after) if request.after else iter(())
-        self._wanted: str | None = None
 
     def work(self) -> None:
         """Until there is no reason to stay."""
         taken = self._clock.monotonic()
         present = self._present()
-        jobs = max(1, min(self._request.jobs, self._most))
+        jobs = max(1, min(self._request.jobs, self._most, _MEMORY_BYTES // (2 * self._segment_bytes)))
         with ThreadPoolExecutor(jobs, "fetch") as workers:
             while True:
                 while len(self._running) < jobs and len(self._running) + len(present) < self._most:
@@ -135,14 +135,15 @@ class _Prefetcher:
 
     def _want(self, name: str, workers: ThreadPoolExecutor) -> None:
         """Somebody waits for this one. If it is no part of what comes next, all begins anew behind it."""
-        self._wanted = name
         if name in self._running:
             return
         present = self._present()
         if name in present:
             return
         if not any(each[:8] == name[:8] and each > name for each in present | set(self._running)):
-            remove_files(self._spool.fetched)
+            for each in present:  # not what workers are writing
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self._spool.fetched}/{each}")
             self._upcoming = self._after(name)
         self._start(name, workers)
 
