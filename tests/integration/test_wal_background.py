@@ -42,7 +42,7 @@ def test_one_background_archives_dies_comes_again_and_ends_with_its_server(bare_
     (configured,) = site.play(task("pitr_configure", restart=True, archive_timeout=0))
     (first,) = background_of(site.cluster, "archive-pusher")
     for descriptor in Path(f"/proc/{first}/fd").iterdir():  # nothing of the server's, and a session of its own
-        assert not os.readlink(descriptor).startswith(("socket:", str(site.cluster.data_directory / "base")))
+        assert not os.readlink(descriptor).startswith(("pipe:", str(site.cluster.data_directory / "base")))
     assert os.getsid(first) == first
     fill(site.cluster, 5)
     os.kill(first, signal.SIGKILL)

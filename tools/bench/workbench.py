@@ -163,7 +163,7 @@ def warm(folder: Path) -> None:
     for parent, _folders, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            if not os.path.isfile(path):  # such as the pipe that wakes our background
+            if not os.path.isfile(path):  # such as the socket that wakes our background
                 continue
             with open(path, "rb", buffering=0) as opened:
                 while opened.readinto(buffer):

@@ -4,7 +4,7 @@
 """What the background processes of `archive_command` and `restore_command` have in common.
 
 There is one of each per data directory, by a lock that the kernel gives back however it ends.
-Each sleeps on a pipe that the foreground rings.
+Each sleeps at a socket that the foreground rings.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import contextlib
 import fcntl
 import os
 import select
-import stat
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import wal_spool
 from .clock import Clock
 from .wal_spool import WalSpool
+
+_LONGEST_MESSAGE = 1 << 16
 
 
 @contextlib.contextmanager
@@ -50,36 +52,37 @@ def end(spool: WalSpool, name: str, clock: Clock, timeout: float = 10.0) -> None
 
 
 class Bell:
-    """The listening end of the pipe. While it is open, whoever rings knows that somebody is there."""
+    """The listening end. While it is open, whoever rings knows that somebody is there.
+
+    A socket and no named pipe: whoever opens all files of a data directory would wait at that for ever.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISFIFO(os.lstat(path).st_mode):
-                os.unlink(path)
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
-        # for writing as well: so there is always somebody who may ring, and our own threads can
-        self._handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._rest = b""
+            os.unlink(path)  # of an earlier one: we hold the lock
+        with wal_spool.BellAddress(path) as address:
+            self._listener.bind(address)
 
     def wait(self, seconds: float) -> list[str]:
         """Sleep until it rings or the time is over; what was said."""
-        if not select.select([self._handle], [], [], seconds)[0]:
-            return []
-        with contextlib.suppress(BlockingIOError):
-            self._rest += os.read(self._handle, 1 << 16)
-        *lines, self._rest = self._rest.split(b"\n")
-        return [line.decode("utf-8", "replace") for line in lines]
+        said: list[str] = []
+        if select.select([self._listener], [], [], seconds)[0]:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    said.append(self._listener.recv(_LONGEST_MESSAGE).decode("utf-8", "replace"))
+        return said
 
     def ring(self) -> None:
         """Wake our own main thread."""
-        with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
-            os.write(self._handle, b"\n")
+        wal_spool.ring(self._path, "")
 
     def close(self) -> None:
         """From here on nobody listens."""
-        os.close(self._handle)
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
 
 
 class ChangedFile:

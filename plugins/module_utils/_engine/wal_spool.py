@@ -20,6 +20,7 @@ Only what Python starts with anyway is imported here, and by nobody who reads th
 
 from __future__ import annotations
 
+import _socket  # what `socket` begins with, and all that is needed of it
 import contextlib
 import os
 import sys
@@ -103,7 +104,7 @@ class WalSpool:
         self.fetched = f"{self.folder}/fetched/{life}"
 
     def bell(self, name: str) -> str:
-        """The pipe that wakes a background process."""
+        """The socket that wakes a background process."""
         return f"{self.folder}/{name}.bell"
 
     def lock(self, name: str) -> str:
@@ -172,20 +173,30 @@ class WalSpool:
             os.unlink(f"{self.failed}/{file_name}")
 
 
+class BellAddress:
+    """A bell's address while it is used: by its folder, as the path of a data directory may be too long for one."""
+
+    def __init__(self, bell: str) -> None:
+        self._folder, self._name = os.path.split(bell)
+
+    def __enter__(self) -> str:
+        self._handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._handle}/{self._name}"
+
+    def __exit__(self, *_ignored: object) -> None:
+        os.close(self._handle)
+
+
 def ring(bell: str, message: str) -> bool:
     """Wake the background process; False when nobody listens."""
-    try:
-        handle = os.open(bell, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(handle, message.encode() + b"\n")
-    except BlockingIOError:
-        pass  # it has plenty of reasons to wake up already
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
+    with contextlib.closing(_socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)) as sender:
+        try:
+            with BellAddress(bell) as address:
+                sender.sendto(message.encode(), address)
+        except BlockingIOError:
+            return True  # it has plenty of reasons to wake up already
+        except OSError:
+            return False
     return True
 
 
