@@ -46,7 +46,8 @@ options:
     description:
       - Of how many days the WAL is kept that leads from any moment to any other, beginning with the newest backup from
         before them.
-      - Older backups then keep only the WAL that makes them consistent, and can be recovered to their own end.
+      - Older backups then keep only the WAL that makes them consistent, and can be restored to their own end, with
+        C(target_immediate) of M(lifeboat.postgresql.pg_restore).
       - Without it WAL is kept from the oldest kept backup on.
     type: float
   grace_hours:

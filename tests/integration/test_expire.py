@@ -144,6 +144,24 @@ def test_killed_at_any_point_leaves_whole_backups_and_the_next_run_finishes(reta
     good(site, made[-1])
 
 
+def test_older_backups_keep_the_wal_for_their_own_end(retained_site: Site) -> None:
+    site = retained_site
+    made = [back_up(site, type="full"), back_up(site), back_up(site)]
+    ends = {each["id"]: each["stop_lsn"] for each in site.module("pg_backup_info")["backups"]}
+    site.module("pg_backup_expire", keep_last=[2], keep_wal_days=0, grace_hours=0)
+    assert site.backup_ids() == made[1:]
+    assert ends[made[1]] != ends[made[2]]
+    refused, proven, latest = site.play(
+        task("backup_verify", backup=made[1], level="restore"),
+        task("backup_verify", backup=made[1], level="restore", target_immediate=True),
+        task("backup_verify", level="restore"),
+        fails=True,
+    )
+    assert refused["error_code"] == "wal_gap"
+    assert not proven["failed"] and not latest["failed"], (proven, latest)
+    site.archive_everything()
+
+
 def test_a_backup_and_expiry_at_the_same_time(retained_site: Site) -> None:
     """The backup is stopped in the middle of copying by a signal that it cannot refuse."""
     site = retained_site
