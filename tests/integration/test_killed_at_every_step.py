@@ -17,8 +17,7 @@ from support import STANZA, Site, objects, task
 
 KILLED = Path(__file__).with_name("killed_backups.py")
 # One step in so many; `make torture` takes every one.
-STRIDE = int(os.environ.get("LIFEBOAT_KILL_STRIDE") or 3)
-NAMED_BY = ("", "replace", "sync", "unlink", "rmdir", "after-PUT", "before-DELETE", "after-DELETE")
+STRIDE = int(os.environ.get("LIFEBOAT_KILL_STRIDE") or 5)
 
 
 def kill_step_by_step(site: Site, backup_type: str, stride: int = STRIDE) -> list[dict[str, Any]]:
@@ -36,13 +35,11 @@ def kill_step_by_step(site: Site, backup_type: str, stride: int = STRIDE) -> lis
 
 
 def judge(notes: list[dict[str, Any]], before: list[str]) -> None:
-    """Every earlier backup stayed visible and whole; a new one appeared only when its manifest had its name."""
+    """Every earlier backup stayed visible and whole; one that appeared, however it died, is whole too."""
     visible = before
     for note in notes:
         assert (note["failure"], note["wrong"]) == ("", []), note
         assert note["visible"][: len(visible)] == visible, note
-        if note["visible"] != visible:
-            assert note["step"].split(" ")[0] in NAMED_BY, note
         visible = note["visible"]
     assert notes[-1]["step"] == ""
 
@@ -71,7 +68,8 @@ def test_in_a_directory(bare_site: Site) -> None:
 
     last = site.module("pg_backup", type="incremental")["backup"]["id"]
     assert site.backup_ids()[-1] == last
-    assert [name for name in objects(site.repository) if "/intents/" in name] == []
+    # What lay beside an intent that is gone is the collector's.
+    assert [name for name in objects(site.repository) if name.endswith("/intent")] == []
     site.play(
         task("backup_verify", level="restore", backup=first),
         task("backup_verify", level="restore", backup=last),
@@ -102,5 +100,5 @@ def test_in_a_bucket(bare_site: Site, s3: S3Server) -> None:
     judge(notes, [first])
     assert kinds(notes) >= {"before-PUT", "after-PUT"}
     last = site.module("pg_backup", type="full")["backup"]["id"]
-    assert [name for name in s3.names(bucket) if "/intents/" in name] == []
+    assert [name for name in s3.names(bucket) if name.endswith("/intent")] == []
     site.play(task("backup_verify", backup=first), task("backup_verify", backup=last))

@@ -159,7 +159,7 @@ def test_credentials_that_expire_in_the_middle_of_a_backup(outside: Outside) -> 
     made = site.module("pg_backup", type="full")["backup"]["id"]
     assert site.backup_ids() == [*known, made]
     # Packs of one that had come near its manifest are the collector's: a bucket may show an object late.
-    left = [name for name in site.server.names(site.bucket) if name not in before and "/intents/" in name]
+    left = [name for name in site.server.names(site.bucket) if name not in before and name.endswith("/intent")]
     assert left == []
     assert site.server.unfinished_uploads(site.bucket) == []
     site.module("backup_verify")

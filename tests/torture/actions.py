@@ -107,7 +107,7 @@ class Actions:
     def killed_backup(self) -> str:
         """It dies the hard way somewhere; it may have become visible before, and is whole then."""
         kind = self.chance.choice(["full", "incremental", "incremental"])
-        pause = self.chance.uniform(0.3, 3)
+        pause = self.chance.uniform(0.2, 1.6)
         known = list(self.world.backups)
         config = ("--config", self.site.config_file, "--cluster", STANZA)
         user = server_user() if os.geteuid() == 0 else None

@@ -59,5 +59,5 @@ class World:
         visible = self.site.backup_ids()
         assert visible == list(self.backups), (visible, list(self.backups))
         if not self.killed:
-            left = sorted(self.site.repository.rglob("stanzas/*/intents/*/*"))
+            left = sorted(self.site.repository.rglob("stanzas/*/intents/*/intent"))
             assert left == [], left
