@@ -137,7 +137,7 @@ def test_a_backup_goes_on_from_one_that_is_certainly_dead(
     assert [name for name in left_there(store) if whole.backup_id not in name] == []
 
 
-@pytest.mark.parametrize("gone", ["its packs", "its intent"])
+@pytest.mark.parametrize("gone", ["its packs", "its intent", "its protection"])
 def test_what_has_gone_of_a_dead_one_is_read_again(
     cluster: Cluster, store: MemoryStore, monkeypatch: Patch, gone: str
 ) -> None:
@@ -150,12 +150,16 @@ def test_what_has_gone_of_a_dead_one_is_read_again(
         write(intents, intent)
         if gone == "its intent":
             Intents(cluster.stanza).remove(attempt.backup_id)
+        if gone == "its protection":  # a process on another host, which cannot know that it is dead, has given it up
+            assert Intents(cluster.stanza).settle(attempt.backup_id, DEAD) == DEAD
+            return  # and will remove its packs
         for name in [name for name in store.objects if "/packs/" in name]:
             store.delete(name)
 
     monkeypatch.setattr(Intents, "write", late)
     cluster.back_up()
     assert packs_needed(cluster) == packs_there(store) != set()
+    assert not [pack for pack in packs_needed(cluster) if pack.startswith(attempt.pack_prefix)]
 
 
 def test_nobody_goes_on_from_one_that_only_seems_dead(cluster: Cluster, store: MemoryStore, monkeypatch: Patch) -> None:

@@ -186,7 +186,7 @@ class Claim:
         try:
             # Only now is what is taken over protected by an intent of ours: it must still be there.
             self._require_parent(f"starting the backup {self._intent.backup_id}")
-            self._resumed = [intent for intent in self._resumed if self._intents.exists(intent.backup_id)]
+            self._resumed = [intent for intent in self._resumed if self._intents.protects(intent.backup_id)]
             leftovers = Leftovers(self._stanza, self._dead)
             for intent in self._dead:
                 if intent not in self._resumed:

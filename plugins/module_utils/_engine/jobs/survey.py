@@ -22,6 +22,7 @@ from ..repository import layout, pack_lists
 from ..repository.condemned import Condemned, Mark
 from ..repository.intents import DEAD, Intent, Intents
 from ..repository.manifest import Header
+from ..repository.pack_lists import unpacked
 from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
 from .choose import life_of, needed_segments
@@ -46,7 +47,7 @@ class Survey:
     given_up: list[Intent]
     void: list[str]  # backups that became visible after they had been given up: they will take themselves back
     headers: list[Header]  # of all other backups
-    needed: Mapping[str, frozenset[str]]  # packs, by backup
+    needed: Mapping[str, bytes]  # packs, by backup, as lists of packs have them
     broken: Mapping[str, str]  # backups that cannot be restored, and why
 
     def finished_intents(self) -> dict[str, str]:
@@ -77,7 +78,7 @@ class Survey:
         intents = [intent for intent in self.intents if intent.backup_id not in finished]
         declared = {intent.backup_id for intent in [*intents, *self.given_up]}
         protected = {intent.generation for intent in intents}
-        live = {(header.generation, pack) for header in kept for pack in self.needed[header.backup_id]}
+        live = {(header.generation, pack) for header in kept for pack in unpacked(self.needed[header.backup_id])}
         removed = set(finished)  # with all that lies beside them
         found = {}
         for name in self.objects:
@@ -105,7 +106,7 @@ class Surveyor:
     def __init__(self, stanza: Stanza, clock: Clock) -> None:
         self._stanza = stanza
         self._clock = clock
-        self._needed: dict[str, frozenset[str]] = {}
+        self._needed: dict[str, bytes] = {}
 
     def look(self) -> Survey:
         """What is there now."""
@@ -128,17 +129,17 @@ class Surveyor:
         void = [backup_id for backup_id in dead if stanza.exists(backup_id)]
         headers = [header for header in headers if self._knows_needs_of(header)]
         seen = Survey(now, marks, objects, intents, given_up, void, headers, self._needed, {})
-        suspects = ((header, self._missing(seen, header)) for header in headers)
+        archived = {incarnation: seen.wal_of(incarnation) for incarnation in {each.incarnation for each in headers}}
+        suspects = ((header, self._missing(seen, header, archived[header.incarnation])) for header in headers)
         broken = {header.backup_id: missing for header, missing in suspects if missing}
         return replace(seen, broken=broken)
 
-    def _missing(self, seen: Survey, header: Header) -> str:
+    def _missing(self, seen: Survey, header: Header, archived: Collection[str]) -> str:
         """What a backup lacks; looked for once more, because it may have come after the list was made."""
         stanza, folder = self._stanza, f"generations/{header.generation}/packs/"
-        packs = {pack for pack in self._needed[header.backup_id] if folder + pack not in seen.objects}
+        packs = {pack for pack in unpacked(self._needed[header.backup_id]) if folder + pack not in seen.objects}
         if packs:
             packs -= stanza.packs_there(header.generation)
-        archived = seen.wal_of(header.incarnation)
         segments = [segment.name for segment in needed_segments(header) if segment.name not in archived]
         if segments:
             archive = WalArchive(stanza, life_of(stanza, header))
@@ -153,7 +154,7 @@ class Surveyor:
         """False when the backup has gone since it was listed."""
         if header.backup_id not in self._needed:
             try:
-                self._needed[header.backup_id] = frozenset(pack_lists.needed(self._stanza, header))
+                self._needed[header.backup_id] = pack_lists.packed(pack_lists.needed(self._stanza, header))
             except PreconditionError:
                 if self._stanza.exists(header.backup_id):
                     raise

@@ -148,6 +148,10 @@ class Intents:
             return str(self._repository.get_document(name, f"{self._identity(backup_id)}/verdict")["verdict"])
         return ""
 
+    def protects(self, backup_id: str) -> bool:
+        """Whether a backup's intent is there, and nobody has given the backup up."""
+        return self.exists(backup_id) and self.verdict(backup_id) != DEAD
+
     def is_void(self, backup_id: str) -> bool:
         """Whether a backup's manifest, should it be visible, came too late."""
         return self.verdict(backup_id) == DEAD and self.exists(backup_id)

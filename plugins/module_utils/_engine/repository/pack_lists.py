@@ -11,7 +11,7 @@ after it, so where it is missing beside a manifest, the backup is of an older Li
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..errors import IntegrityError
 from . import block_map, layout
@@ -28,8 +28,7 @@ def write(stanza: Stanza, backup_id: str, packs: Iterable[str]) -> None:
     """Write a backup's list."""
     with stanza.repository.store.writer(layout.pack_list(stanza.name, backup_id)) as writer:
         stream = stanza.repository.stream_writer(writer, "metadata", _identity(stanza, backup_id))
-        for pack_id in sorted(packs):
-            stream.write(bytes.fromhex(pack_id))
+        stream.write(packed(packs))
         stream.finish()
         writer.commit()
 
@@ -38,7 +37,17 @@ def listed(stanza: Stanza, backup_id: str) -> set[str]:
     """What a backup's list says."""
     name = layout.pack_list(stanza.name, backup_id)
     ids = b"".join(stanza.repository.read_stream(name, "metadata", _identity(stanza, backup_id)))
-    return {ids[start : start + PACK_ID_BYTES].hex() for start in range(0, len(ids), PACK_ID_BYTES)}
+    return set(unpacked(ids))
+
+
+def packed(packs: Iterable[str]) -> bytes:
+    """Ids as they stand in a list, sorted: of hundreds of large backups they fit into memory only like this."""
+    return b"".join(bytes.fromhex(pack_id) for pack_id in sorted(packs))
+
+
+def unpacked(ids: bytes) -> Iterator[str]:
+    """The reverse."""
+    return (ids[start : start + PACK_ID_BYTES].hex() for start in range(0, len(ids), PACK_ID_BYTES))
 
 
 def needed(stanza: Stanza, header: Header) -> set[str]:
