@@ -121,7 +121,8 @@ def needed(copy: Copy) -> dict[str, list[str]]:
     by_kind: dict[str, list[str]] = {}
     for name in sorted(names):
         first, *rest = name.split("/")
-        by_kind.setdefault(rest[1] if first == "stanzas" else kinds[first], []).append(name)
+        if not name.endswith("/pack-list"):  # that is for the collector: a restore does without
+            by_kind.setdefault(rest[1] if first == "stanzas" else kinds[first], []).append(name)
     assert set(by_kind) == {"document", "keys", "incarnations", "backups", "generations", "wal"}
     assert len(by_kind["generations"]) >= 2
     return by_kind

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from harness import PROGRAMS, run, server_user, wait_until
 from harness.machine import CLEAN_ENVIRONMENT
 from support import STANZA, Site, objects
@@ -32,6 +33,8 @@ def archiving_stuck(site: Site) -> Iterator[None]:
     """The server cannot archive for a while, so no backup can become whole."""
     ((command,),) = site.cluster.sql("SHOW archive_command")
     site.cluster.set(archive_command="/bin/false")
+    bell = wal_spool.WalSpool(str(site.cluster.data_directory), "").bell(wal_spool.PUSH)
+    wait_until(lambda: not wal_spool.ring(bell, "end"), "the background had ended")  # it would go on by itself
     try:
         yield
     finally:
