@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,21 +30,31 @@ def parts_of(item: pytest.Item) -> list[str]:
     return found or [folder]
 
 
-def group_of(item: pytest.Item) -> str:
-    """With which tests it shares a worker, when there are several: those that share something slow to set up."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    version = parameters.get("postgres", main_version())
-    if "s3" in getattr(item, "fixturenames", ()):
-        return "S3"
-    return str(item.path) if version == main_version() else f"PostgreSQL {version}"
+def scope_of(node_id: str) -> str:
+    """With which tests one shares a worker: those of its file, or all of a version that few tests use."""
+    version = re.search(r"[\[-]pg([0-9]+)[\]-]", node_id)
+    if version and int(version[1]) != main_version():
+        return f"PostgreSQL {version[1]}"
+    return node_id.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist's own groups go by names that this pytest no longer lets it write into a test's id."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]  # without types in some releases
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    config.option.loadscopereorder = False  # not by how many tests there are: see below
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups that take longest come first, so that no worker has to wait for another's at the end."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    if any(item.config.getoption("numprocesses", None) for item in items[:1]):
-        items.sort(key=lambda item: str(item.path) == group_of(item))
+    """In workers what takes longest comes first, so that none has to wait for another at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: (parts_of(item)[0] == "unit", not scope_of(item.nodeid).startswith("PostgreSQL")))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -52,9 +52,18 @@ def run_folder() -> Iterator[RunFolder]:
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest, run_folder: RunFolder) -> Postgres:
-    """PostgreSQL in one version: its programs, and clusters by `clone()`."""
-    return Postgres(request.param, run_folder)
+def postgres_versions() -> dict[int, Postgres]:
+    """The versions that have been used so far."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, run_folder: RunFolder, postgres_versions: dict[int, Postgres]) -> Postgres:
+    """PostgreSQL in one version: its programs, and clusters by `clone()`. A worker may come back to one."""
+    major: int = request.param
+    if major not in postgres_versions:
+        postgres_versions[major] = Postgres(major, run_folder)
+    return postgres_versions[major]
 
 
 @pytest.fixture

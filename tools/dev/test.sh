@@ -27,4 +27,4 @@ fi
 processors=$(nproc)
 workers=${LIFEBOAT_WORKERS:-$((processors < 4 ? processors : 4))}
 cd "$tested"
-exec "$work/venv/bin/python" -m pytest --numprocesses "$workers" --dist loadfile "$@"
+exec "$work/venv/bin/python" -m pytest --numprocesses "$workers" --dist loadscope "$@"
