@@ -9,7 +9,7 @@ A step is whatever changes the repository: in a directory a file that is created
 and a directory that is made or removed; in a bucket a request other than a read, which is counted before it is sent and
 once more when its answer has come. Prints a line of JSON for each backup: the step, what it was, the ids of the backups
 that were visible afterwards, and what reading every byte of them complained of. With a STRIDE
-above one it goes so many steps further each time. Steps that repeat the one
+above one it takes the first and then every so manyth step of each kind. Steps that repeat the one
 before (such as one write after another) are passed over, but for every tenth.
 """
 
@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ class Silence:
 class Steps:
     """Counts what is done to the repository and dies just before the step that is due."""
 
-    def __init__(self, due: int, pipe: int) -> None:
-        self._due, self._pipe = due, pipe
+    def __init__(self, due: int, stride: int, pipe: int) -> None:
+        self._due, self._stride, self._pipe = due, stride, pipe
+        self._of_kind: Counter[str] = Counter()
         self._count = self._repeated = 0
         self._last = ""
 
@@ -55,6 +57,9 @@ class Steps:
         self._repeated = self._repeated + 1 if kind == self._last else 0
         self._last = kind
         if self._repeated % REPEATS:
+            return
+        self._of_kind[kind] += 1
+        if (self._of_kind[kind] - 1) % self._stride:
             return
         self._count += 1
         if self._count == self._due:
@@ -119,12 +124,14 @@ def watch_bucket(steps: Steps) -> None:
     URLLib3Session.send = announcing
 
 
-def attempt(cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, due: int) -> tuple[str, str]:
+def attempt(
+    cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, due: int, stride: int
+) -> tuple[str, str]:
     """A backup in a process of its own: what it died at, and why it failed if it did otherwise."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        steps = Steps(due, writing)
+        steps = Steps(due, stride, writing)
         if repository.url.startswith("s3:"):
             watch_bucket(steps)
         else:
@@ -166,8 +173,8 @@ def main(path: Path, name: str, backup_type: str, stride: int) -> None:
     """Go from step to step."""
     cluster, repository = config.specs(name, config.cluster_settings(config.read(path), path, name))
     proven: set[str] = set()
-    for due in itertools.count(1, stride):
-        step, failure = attempt(cluster, repository, backup_type, due)
+    for due in itertools.count(1):
+        step, failure = attempt(cluster, repository, backup_type, due, stride)
         visible, wrong = complaints(cluster, repository, proven)
         note = {"due": due, "step": step, "failure": failure, "visible": visible, "wrong": wrong}
         sys.stdout.write(json.dumps(note) + "\n")

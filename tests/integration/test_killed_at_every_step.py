@@ -16,7 +16,7 @@ from harness.s3 import S3Server
 from support import STANZA, Site, objects, task
 
 KILLED = Path(__file__).with_name("killed_backups.py")
-# One step in so many; `make torture` takes every one.
+# One step in so many of its kind; `make torture` takes every one.
 STRIDE = int(os.environ.get("LIFEBOAT_KILL_STRIDE") or 5)
 
 
@@ -94,9 +94,7 @@ def test_in_a_bucket(bare_site: Site, s3: S3Server) -> None:
     )
     site.cluster.sql("SELECT pg_sleep(1.1)")
     (first,) = site.backup_ids()
-    notes = kill_step_by_step(
-        site, "incremental", 2 * STRIDE + 1
-    )  # odd, so that it dies before requests and after them
+    notes = kill_step_by_step(site, "incremental", 2 * STRIDE)
     judge(notes, [first])
     assert kinds(notes) >= {"before-PUT", "after-PUT"}
     last = site.module("pg_backup", type="full")["backup"]["id"]

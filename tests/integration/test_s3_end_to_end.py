@@ -156,6 +156,7 @@ def test_credentials_that_expire_during_a_backup_leave_nothing_half_visible(buck
 
 def test_a_segment_that_the_bucket_refuses_is_archived_when_it_takes_it(bucket_site: BucketSite) -> None:
     """I4: not acknowledged before, not lost after."""
+    bucket_site.cluster.sql("CHECKPOINT")  # what was begun after a switch is on disk, in place of what was there before
     ((current,),) = bucket_site.cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
     push = ("archive-push", bucket_site.cluster.data_directory / "pg_wal" / current)
     with FaultProxy(bucket_site.server.endpoint) as proxy:

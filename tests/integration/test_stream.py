@@ -113,6 +113,10 @@ def test_by_protocol_and_by_files_in_turns(shop: Site, new_place: Callable[[], C
 
 def test_an_unchanged_cluster_costs_nothing_but_its_way(shop: Site) -> None:
     site = shop
+    site.cluster.set(autovacuum="off")  # it would go on with what earlier tests have left
+    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+    wait_until(lambda: site.cluster.sql(workers) == [(0,)], "the last worker of autovacuum had ended")
+    site.cluster.sql("CHECKPOINT")
     site.module("pg_backup", **REMOTE)
     made = site.lifeboat(
         "backup", "--method", "stream", "--login-host", LOCAL_ADDRESS, "--login-port", str(site.cluster.port),
