@@ -62,8 +62,8 @@ def restore(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository
         arguments.directory,
         agent=arguments.command,
         backup=arguments.backup,
-        # What lies between the backups of the benchmarks is archived nowhere; for a time that is no obstacle.
-        target=recovery_settings.RecoveryTarget(None if arguments.to_end else clock.SystemClock().now()),
+        # What lies between the backups of the benchmarks is archived nowhere, so only a backup's own end can be reached.
+        target=recovery_settings.RecoveryTarget(immediate=not arguments.to_end),
         bin_directory=cluster.bin_directory,
         delta=arguments.delta,
         start=False,
