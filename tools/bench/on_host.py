@@ -62,7 +62,7 @@ def restore(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository
         arguments.directory,
         agent=arguments.command,
         backup=arguments.backup,
-        # What lies between the backups of the benchmarks is archived nowhere, so only a backup's own end can be reached.
+        # What lies between the benchmarks' backups is archived nowhere: only a backup's own end can be reached.
         target=recovery_settings.RecoveryTarget(immediate=not arguments.to_end),
         bin_directory=cluster.bin_directory,
         delta=arguments.delta,
