@@ -132,6 +132,10 @@ class Drip:
             exchange.handler.wfile.write(reply.body[start : start + size])
 
 
+PART_OF_AN_UPLOAD = re.compile("PUT .*partNumber=")
+"""What carries data. The requests that begin and complete an upload are small and not limited."""
+
+
 class _Plan:
     def __init__(self, pattern: str, fault: Fault, times: int | None) -> None:
         self.pattern, self.fault, self.left = re.compile(pattern), fault, times
@@ -145,8 +149,8 @@ class FaultProxy:
         self.closing = threading.Event()
         self.requests: list[str] = []
         self.last_headers: Mapping[str, str] = {}
-        self.most_at_once = 0
-        self._at_once = 0
+        self.most_parts_at_once = 0
+        self._parts_at_once = 0
         self._plans: list[_Plan] = []
         self._lock = threading.Lock()
         self._server = _Server((LOCAL_ADDRESS, 0), self)
@@ -181,18 +185,20 @@ class FaultProxy:
         with self._lock:
             self.requests.append(line)
             self.last_headers = headers
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            if PART_OF_AN_UPLOAD.match(line):
+                self._parts_at_once += 1
+                self.most_parts_at_once = max(self.most_parts_at_once, self._parts_at_once)
             for plan in self._plans:
                 if plan.left != 0 and plan.pattern.match(line):
                     plan.left = plan.left - 1 if plan.left else None
                     return plan.fault
         return None
 
-    def end(self) -> None:
+    def end(self, line: str) -> None:
         """A request is done with."""
-        with self._lock:
-            self._at_once -= 1
+        if PART_OF_AN_UPLOAD.match(line):
+            with self._lock:
+                self._parts_at_once -= 1
 
 
 class _Server(ThreadingHTTPServer):
@@ -237,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The request counts no more. Before the client knows: it may send the next one at once."""
         if self._counted:
             self._counted = False
-            self.proxy.end()
+            self.proxy.end(f"{self.command} {self.path}")
 
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = handle_request
 

@@ -423,7 +423,7 @@ def test_parts_on_their_way_are_limited_for_all_writers_together(
     store = troubled_store(PATIENT)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda number: write(store, f"name{number}", LARGE * 2), range(4)))
-    assert 1 < proxy.most_at_once <= 6
+    assert 1 < proxy.most_parts_at_once <= 6
 
 
 # --- what the server can do
