@@ -115,6 +115,35 @@ options:
         description: How backups get at its files; see O(method).
         type: str
         choices: [files, stream]
+      wal_method:
+        description:
+          - How its WAL comes to the repositories; V(archive) unless said otherwise.
+          - V(archive) has the server hand over every finished segment (C(archive_command)).
+          - V(stream) has the service C(lifeboat receive) take it from the server as it is written, by way of a
+            replication slot, on this host or on another one. V(both) does both; nothing is stored twice.
+        type: str
+        choices: [archive, stream, both]
+      slot:
+        description: The replication slot of its receiver. Defaults to C(lifeboat_) and O(clusters[].name).
+        type: str
+      partial_interval:
+        description:
+          - After how many seconds the receiver ships what has come of the segment that is not finished yet; V(5) unless
+            said otherwise. Losing the server and the receiver's host loses no more than that.
+          - V(0) ships finished segments only.
+        type: float
+      spool:
+        description:
+          - The directory in which the receiver keeps WAL until every repository has it. Defaults to
+            C(/var/lib/lifeboat/) and O(clusters[].name).
+          - Where host loss matters it is on another host than the server.
+        type: path
+      synchronous:
+        description:
+          - Whether the receiver writes WAL through to its disk at once, so that the server may name it in
+            C(synchronous_standby_names), under the name in O(clusters[].slot). Commits then wait for it, and none that
+            was acknowledged is missing in O(clusters[].spool).
+        type: bool
       retention:
         description: The name of its retention policy, one of O(retentions). Without one nothing expires.
         type: str
@@ -264,6 +293,7 @@ CLUSTER = {
     "wal_drop_after": {"type": "str"},
     "stanza": {"type": "str"},
     "method": arguments.CLUSTER["method"],
+    **arguments.RECEIVE,
     "retention": {"type": "str"},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config, receive_settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import (
     ClusterSpec,
     ConnectionSpec,
@@ -32,6 +32,8 @@ CLUSTERS = {
         "login_db": "app",
         "ssl_mode": "verify-full",
         "ca_cert": "/etc/ca.pem",
+        "wal_method": "both",
+        "partial_interval": "2",
     },
     "other one": {"repository": "unused", "retention": "short"},
 }
@@ -67,13 +69,16 @@ def test_a_clusters_settings_become_typed_values(file: Path) -> None:
         ConnectionSpec("db1", 5433, "backup = user", "secret", "/run/postgresql", "app", "verify-full", "/etc/ca.pem"),
         Path("/var/lib/postgresql/15/main"),
         Path("/usr/lib/postgresql/15/bin"),
+        receive=receive_settings.parse("main", {"wal_method": "both", "partial_interval": "2"}),
     )
 
 
 def test_what_is_left_out_has_the_usual_value(file: Path) -> None:
     values = config.cluster_settings(config.read(file), file, "other one")
     cluster, _repository = config.specs("other one", values)
-    assert cluster == ClusterSpec("other one", "other one", ConnectionSpec())
+    assert cluster == ClusterSpec(
+        "other one", "other one", ConnectionSpec(), receive=receive_settings.parse("other one", {})
+    )
 
 
 def test_a_clusters_retention_policy_is_beside_its_settings(file: Path) -> None:

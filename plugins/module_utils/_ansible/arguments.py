@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._engine.receive_settings import WAL_METHODS
 from .._engine.specs import METHODS
 
 Spec = dict[str, dict[str, Any]]
@@ -64,6 +65,15 @@ RETENTION: Spec = {
     "keep_days": {"type": "list", "elements": "str"},
     "keep_wal_days": {"type": "float"},
     "grace_hours": {"type": "float"},
+}
+
+# How WAL leaves the server; the engine's RECEIVE_KEYS under the same names.
+RECEIVE: Spec = {
+    "wal_method": {"type": "str", "choices": list(WAL_METHODS)},
+    "slot": {"type": "str"},
+    "partial_interval": {"type": "float"},
+    "spool": {"type": "path"},
+    "synchronous": {"type": "bool"},
 }
 
 SHARED: Spec = {**CLUSTER, **CONNECTION, **S3}

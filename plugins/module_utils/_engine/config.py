@@ -34,6 +34,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import PreconditionError
+from .receive_settings import RECEIVE_KEYS
+from .receive_settings import parse as receive_spec
 from .retention_policy import RETENTION_KEYS
 from .specs import (
     KEY_SETTINGS,
@@ -60,6 +62,7 @@ CLUSTER_KEYS = (
     *WAL_KEYS,
     "stanza",
     "method",
+    *RECEIVE_KEYS,
     "retention",
     "data_directory",
     "bin_dir",
@@ -307,6 +310,7 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         data_directory=_path(values.get("data_directory")),
         bin_directory=_path(values.get("bin_dir")),
         method=_method(name, values.get("method")),
+        receive=receive_spec(name, values),
     )
     s3 = S3Spec(
         endpoint=values.get("s3_endpoint") or None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from .errors import PreconditionError
+from .receive_settings import ReceiveSpec
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class ClusterSpec:
     data_directory: Path | None = None
     bin_directory: Path | None = None
     method: str = "files"  # how a backup gets at the cluster's files: in the data directory, or by protocol
+    receive: ReceiveSpec = ReceiveSpec()
 
 
 @dataclass(frozen=True)

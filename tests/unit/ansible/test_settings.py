@@ -12,7 +12,7 @@ import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible.arguments import SHARED
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import cli, config
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import cli, config, receive_settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import (
     ClusterSpec,
     ConnectionSpec,
@@ -81,7 +81,14 @@ def expected(values: dict[str, Any], password: str | None = None) -> tuple[Clust
         values["ssl_mode"],
         values["ca_cert"],
     )
-    cluster = ClusterSpec("main", values["stanza"], connection, Path(values["data_directory"]), Path(values["bin_dir"]))
+    cluster = ClusterSpec(
+        "main",
+        values["stanza"],
+        connection,
+        Path(values["data_directory"]),
+        Path(values["bin_dir"]),
+        receive=receive_settings.parse("main", {}),
+    )
     return cluster, RepositorySpec(values["repository"], KeySpec(Path(values["key_file"])))
 
 
