@@ -32,3 +32,9 @@ def test_texts_sort_as_the_times_pass() -> None:
 
 def test_the_real_clock_knows_its_zone() -> None:
     assert SystemClock().now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["2026-01-01T00:00:00.000000", "2026-01-01T00:00:00.000000+02:00", "soon", ""])
+def test_what_is_no_time_in_utc_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_utc(text)

@@ -37,6 +37,28 @@ def test_the_first_missing_one_of_many_is_named(monkeypatch: pytest.MonkeyPatch)
     assert failure.value.details["package"] == "numpy"
 
 
+def test_packages_can_be_looked_for_without_importing_them() -> None:
+    script = (
+        f"import sys; from {ENGINE} import thirdparty;"
+        " thirdparty.require_installed(['psycopg', 'psycopg.sql', 'numpy', 'xxhash']);"
+        " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {*thirdparty.PACKAGES} & set(done.stdout.split())
+
+
+def test_one_that_is_not_installed_is_named_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with expect.failure("python_package_missing") as failure:
+        thirdparty.require_installed(["xxhash", "numpy"])
+    assert failure.value.details["package"] == "numpy"
+
+
 def test_archiving_a_file_imports_nothing_heavy() -> None:
     script = (
         f"import sys; import {ENGINE}.cli, {ENGINE}.jobs.archive, {ENGINE}.jobs.fetch;"

@@ -105,8 +105,10 @@ class Workbench:
         return usage
 
     def restore(self, contender: Contender, backup: str, directory: Path, *, delta: bool = False) -> Usage:
-        """One restore, into a new directory unless *delta* brings an old one up to date."""
-        if not delta:
+        """One restore, into a new directory unless *delta* brings an old one, in the page cache, up to date."""
+        if delta:
+            warm(directory)  # whichever way its contents were written
+        else:
             shutil.rmtree(directory, ignore_errors=True)
         os.sync()
         kind = "delta restore" if delta else "restore"

@@ -108,5 +108,5 @@ def run_job(
     may_mount: bool = False,
 ) -> dict[str, Any]:
     """Import what the job and its repository need, then run it as `owner`."""
-    prepare(repository, packages)
+    prepare(repository, packages, stays=owner.uid == os.geteuid())
     return run_as(owner, task, sink, may_mount=may_mount)

@@ -1,7 +1,11 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands of `lifeboat` that run a job and show its progress."""
+"""The commands of `lifeboat` that run a job and show its progress.
+
+Each imports its own job when it is called: a timer that runs a backup every few minutes has no use for the
+restores, and importing them all takes as long as a small backup.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +16,19 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import retention_policy
 from .as_owner import owner_for_cluster, owner_of_new, run_job
 from .clock import SystemClock
-from .jobs import (
-    backup,
-    create_repository,
-    expire,
-    expire_summary,
-    info,
-    restore,
-    restore_files,
-    restore_point,
-    summary,
-    target_text,
-    verify,
-    verify_restore,
-)
-from .jobs.recovery import Standby, follow
 from .ports import ProgressSink
 from .process import Runner
 from .report.terminal import TerminalSink
 from .report.wording import duration_text, size_text
 from .specs import ClusterSpec, RepositorySpec
+
+if TYPE_CHECKING:
+    from .jobs import restore, target_text
+    from .jobs.recovery import Standby
 
 _MEGABYTE = 1_000_000
 Command = Callable[[argparse.Namespace, ClusterSpec, RepositorySpec], int]
@@ -51,6 +43,8 @@ def _print(text: str) -> None:
 
 
 def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from .jobs import backup, summary
+
     request = backup.BackupRequest(
         cluster,
         repository,
@@ -79,6 +73,8 @@ def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from .jobs import info, summary
+
     found = summary.info(info.read(repository, cluster.stanza))
     if arguments.json:
         _print(json.dumps(found))
@@ -97,6 +93,8 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
 
 
 def _target(arguments: argparse.Namespace) -> target_text.Target:
+    from .jobs import target_text
+
     text = target_text.TargetText(
         time=arguments.target_time,
         lsn=arguments.target_lsn,
@@ -113,6 +111,8 @@ def _target(arguments: argparse.Namespace) -> target_text.Target:
 def _standby(arguments: argparse.Namespace, cluster: ClusterSpec) -> Standby | None:
     if not arguments.standby:
         return None
+    from .jobs.recovery import Standby, follow
+
     conninfo, slot = arguments.primary_conninfo, arguments.primary_slot_name
     return follow(cluster.connection, cluster.data_directory, slot) if conninfo is None else Standby(conninfo, slot)
 
@@ -120,6 +120,8 @@ def _standby(arguments: argparse.Namespace, cluster: ClusterSpec) -> Standby | N
 def _restore_request(
     arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec, directory: Path
 ) -> restore.RestoreRequest:
+    from .jobs import restore
+
     return restore.RestoreRequest(
         repository=repository,
         stanza=cluster.stanza,
@@ -136,6 +138,8 @@ def _restore_request(
 
 
 def _restore_files(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from .jobs import restore_files, summary
+
     request = restore_files.FilesRequest(
         repository,
         cluster.stanza,
@@ -171,6 +175,8 @@ def _restore_files(arguments: argparse.Namespace, cluster: ClusterSpec, reposito
 def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
     if arguments.file:
         return _restore_files(arguments, cluster, repository)
+    from .jobs import restore, summary
+
     request = replace(
         _restore_request(arguments, cluster, repository, arguments.destination.absolute()),
         port=arguments.port,
@@ -200,6 +206,8 @@ def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Re
 
 
 def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from .jobs import verify, verify_restore
+
     scratch = arguments.scratch_directory.absolute()
     request = verify_restore.ScratchRequest(
         _restore_request(arguments, cluster, repository, scratch), scratch, cluster.connection.user
@@ -226,6 +234,9 @@ def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from . import retention_policy
+    from .jobs import create_repository, expire, expire_summary
+
     request = expire.ExpireRequest(repository, cluster.stanza, retention_policy.parse(arguments.settings))
 
     def task(sink: ProgressSink) -> dict[str, Any]:
@@ -243,6 +254,8 @@ def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _restore_point(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from .jobs import restore_point, summary
+
     request = restore_point.PointRequest(cluster, repository, arguments.name, arguments.archive_wait)
 
     def task(sink: ProgressSink) -> dict[str, Any]:

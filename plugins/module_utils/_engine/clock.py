@@ -45,5 +45,7 @@ def utc_text(moment: datetime) -> str:
 
 
 def parse_utc(text: str) -> datetime:
-    """The reverse of `utc_text`."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    """The reverse of `utc_text`. Asked for every file of a backup, so by the fast way."""
+    if not text.endswith("Z"):
+        raise ValueError(f"{text!r} does not say that it is UTC")
+    return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)

@@ -16,6 +16,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+_SYNC_FILE_RANGE_WRITE = 2  # from Linux's headers
+
 
 def fsync_directory(path: Path) -> None:
     """Make names created, renamed or removed in `path` durable."""
@@ -46,6 +48,15 @@ def sync_files(paths: Iterable[Path], roots: Iterable[Path]) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def begin_writing_out(handle: int) -> None:
+    """Have the kernel begin to write a file's changes to disk, without waiting: syncing it later takes less time.
+
+    A mere hint: what makes the file durable is syncing it, and that is where a failed write is told.
+    """
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).sync_file_range(handle, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def make_directories(path: Path, mode: int) -> None:

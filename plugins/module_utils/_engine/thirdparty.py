@@ -10,6 +10,7 @@ before it is used. A missing package is an error that says what to install.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,14 +35,25 @@ def require(module: str) -> Any:
         top = module.partition(".")[0]
         if top not in PACKAGES:
             raise
-        debian, redhat, pypi = PACKAGES[top]
-        raise PreconditionError(
-            f"importing the Python package {top}",
-            f"it cannot be imported by this interpreter ({exc}).",
-            f"Install {debian} (Debian, Ubuntu) or {redhat} (Red Hat family), or {pypi} from PyPI.",
-            code="python_package_missing",
-            package=top,
-        ) from exc
+        raise _missing(top, str(exc)) from exc
+
+
+def _missing(package: str, reason: str) -> PreconditionError:
+    debian, redhat, pypi = PACKAGES[package]
+    return PreconditionError(
+        f"importing the Python package {package}",
+        f"it cannot be imported by this interpreter ({reason}).",
+        f"Install {debian} (Debian, Ubuntu) or {redhat} (Red Hat family), or {pypi} from PyPI.",
+        code="python_package_missing",
+        package=package,
+    )
+
+
+def require_installed(modules: Iterable[str]) -> None:
+    """Find the packages without importing them: a job that turns out to have nothing to do is done sooner."""
+    for package in dict.fromkeys(module.partition(".")[0] for module in modules):
+        if importlib.util.find_spec(package) is None:
+            raise _missing(package, f"No module named {package!r}")
 
 
 def preload(modules: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ..specs import RepositorySpec
 from ..store import opening
-from ..thirdparty import preload
+from ..thirdparty import preload, require_installed
 from .key_providers import holder_of
 from .repository import Repository, open_repository
 from .stanza import Stanza
@@ -17,9 +17,12 @@ from .stanza import Stanza
 _THIRD_PARTY = ("cryptography.hazmat.primitives.ciphers.aead", "cryptography.exceptions", "zstandard")
 
 
-def prepare(spec: RepositorySpec, packages: Iterable[str]) -> None:
-    """Import what opening the repository takes, and `packages`; the first that is missing is named."""
-    preload((*_THIRD_PARTY, *packages))
+def prepare(spec: RepositorySpec, packages: Iterable[str], *, stays: bool = False) -> None:
+    """Import what opening the repository takes, and `packages`; the first that is missing is named.
+
+    A process that `stays` who it is can import them when it comes to use them: only that they are there is made sure.
+    """
+    (require_installed if stays else preload)((*_THIRD_PARTY, *packages))
     opening.prepare(spec)
 
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checksums import file_checksum
+from ..checksums import FileChecksum, file_checksum
 from ..errors import LifeboatError, StorageError
 from ..postgres.pg_manifest import ManifestFile
 from ..repository.manifest import FileEntry
 from . import workers
 from .file_reader import FileReader
-from .file_update import update_file
+from .file_update import WINDOW_BYTES, update_file
 from .new_file import NewFile, WriteBuffer
 from .tally import ByteTally
 
@@ -33,22 +33,42 @@ class Destination:
     keeps_equal: bool = False
 
 
-def _write(destination: Destination, reader: FileReader, buffer: WriteBuffer, tally: ByteTally) -> ManifestFile:
-    """Write one file; returns what PostgreSQL's manifest will say of it."""
-    path, entry = destination.path, destination.entry
-    checksum = file_checksum()
-    try:
-        if destination.keeps_equal and update_file(path, entry, reader, checksum, tally):
-            return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
+class _Worker:
+    """Writes one file after another, all through the same memory."""
+
+    def __init__(self, reader: FileReader, tally: ByteTally) -> None:
+        self._reader = reader
+        self._tally = tally
+        self._buffer = WriteBuffer()
+        self._window = memoryview(bytearray())  # made for the first file that may be there already
+
+    def write(self, destination: Destination) -> ManifestFile:
+        """Write one file; returns what PostgreSQL's manifest will say of it."""
+        entry = destination.entry
+        try:
+            checksum = self._updated(destination) if destination.keeps_equal else None
+            if checksum is None:
+                checksum = self._written(destination)
+        except OSError as exc:
+            raise write_error(destination.path, exc) from exc
+        return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
+
+    def _updated(self, destination: Destination) -> FileChecksum | None:
         checksum = file_checksum()
-        with NewFile(path, entry.mode, entry.size, buffer) as file:
-            for piece in reader.pieces(entry):
+        self._window = self._window or memoryview(bytearray(WINDOW_BYTES))
+        path, entry = destination.path, destination.entry
+        done = update_file(path, entry, self._reader, self._window, checksum, self._tally)
+        return checksum if done else None
+
+    def _written(self, destination: Destination) -> FileChecksum:
+        checksum = file_checksum()
+        entry = destination.entry
+        with NewFile(destination.path, entry.mode, entry.size, self._buffer) as file:
+            for piece in self._reader.pieces(entry):
                 checksum.update(piece)
                 file.write(piece)
-                tally.add(len(piece))
-    except OSError as exc:
-        raise write_error(path, exc) from exc
-    return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
+                self._tally.add(len(piece))
+        return checksum
 
 
 def write_error(path: Path, exc: OSError) -> LifeboatError:
@@ -66,8 +86,8 @@ def write_files(destinations: Iterable[Destination], readers: list[FileReader], 
     written: list[ManifestFile] = []  # appending to a list is atomic
 
     def worker(reader: FileReader) -> workers.Worker[Destination]:
-        buffer = WriteBuffer()
-        return (lambda destination: written.append(_write(destination, reader, buffer, tally))), (lambda: None)
+        writer = _Worker(reader, tally)
+        return (lambda destination: written.append(writer.write(destination))), (lambda: None)
 
     workers.run(destinations, [worker(reader) for reader in readers])
     return written

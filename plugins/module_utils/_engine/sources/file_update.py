@@ -13,17 +13,23 @@ import os
 import stat
 from pathlib import Path
 
+from .. import durable
 from ..checksums import FileChecksum
 from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, differing
 from ..repository.manifest import FileEntry
 from .file_reader import FileReader, MappedFile
 from .tally import ByteTally
 
-_WINDOW_BYTES = 4 << 20
+WINDOW_BYTES = 4 << 20
 
 
-def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: FileChecksum, tally: ByteTally) -> bool:
-    """Whether the file now has the backup's content. False when it must be written anew."""
+def update_file(
+    path: Path, entry: FileEntry, reader: FileReader, window: memoryview, checksum: FileChecksum, tally: ByteTally
+) -> bool:
+    """Whether the file now has the backup's content. False when it must be written anew.
+
+    `window` is memory to read into, WINDOW_BYTES of it, that the next file uses again.
+    """
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -36,8 +42,9 @@ def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: File
         if not stat.S_ISREG(facts.st_mode):
             return False
         if entry.block_map:
-            _update_pages(handle, entry, MappedFile(reader, entry), reader, checksum, tally)
-        elif not _is_equal(handle, facts.st_size, entry, reader, checksum):
+            if _update_pages(handle, entry, MappedFile(reader, entry), reader, window, checksum, tally):
+                durable.begin_writing_out(handle)
+        elif not _is_equal(handle, facts.st_size, entry, reader, window, checksum):
             return False
         else:
             tally.add(entry.size)
@@ -47,12 +54,14 @@ def update_file(path: Path, entry: FileEntry, reader: FileReader, checksum: File
     return True
 
 
-def _is_equal(handle: int, size: int, entry: FileEntry, reader: FileReader, checksum: FileChecksum) -> bool:
+def _is_equal(
+    handle: int, size: int, entry: FileEntry, reader: FileReader, window: memoryview, checksum: FileChecksum
+) -> bool:
     if size != entry.size:
         return False
     digest = reader.digester.file()
     position = 0
-    while data := os.pread(handle, _WINDOW_BYTES, position):
+    while data := _next(handle, window, position, size):
         digest.update(data)
         checksum.update(data)
         position += len(data)
@@ -60,13 +69,19 @@ def _is_equal(handle: int, size: int, entry: FileEntry, reader: FileReader, chec
 
 
 def _update_pages(
-    handle: int, entry: FileEntry, mapped: MappedFile, reader: FileReader, checksum: FileChecksum, tally: ByteTally
-) -> None:
-    """Compare page by page and fetch those that differ."""
+    handle: int,
+    entry: FileEntry,
+    mapped: MappedFile,
+    reader: FileReader,
+    window: memoryview,
+    checksum: FileChecksum,
+    tally: ByteTally,
+) -> bool:
+    """Compare page by page and fetch those that differ. Whether there were any."""
     os.ftruncate(handle, entry.size)  # what is missing now reads as zeros, and differs
+    wrote = False
     position = 0
-    while position < entry.size:
-        data = bytearray(os.pread(handle, min(_WINDOW_BYTES, entry.size - position), position))
+    while data := _next(handle, window, position, entry.size):
         first = position // PAGE_BYTES
         here = reader.digester.pages(data)
         wanted = mapped.block_map.digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(here)]
@@ -76,6 +91,17 @@ def _update_pages(
                 os.pwrite(handle, piece, position + at)
                 data[at : at + len(piece)] = piece
                 at += len(piece)
+            wrote = True
         checksum.update(data)
         position += len(data)
         tally.add(len(data))
+    return wrote
+
+
+def _next(handle: int, window: memoryview, position: int, size: int) -> memoryview:
+    """The next bytes of a file of this size: as many as the window holds, fewer only at the file's end."""
+    wanted = window[: min(len(window), size - position)]
+    filled = 0
+    while filled < len(wanted) and (count := os.preadv(handle, [wanted[filled:]], position + filled)):
+        filled += count
+    return wanted[:filled]
