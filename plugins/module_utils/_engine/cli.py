@@ -48,6 +48,13 @@ _OPTIONS = (
     ("login-unix-socket", "the directory of the server's socket"),
     ("login-db", "the database to connect to"),
 )
+_RECEIVING = (
+    ("wal-method", "how WAL comes to the repository; a receiver needs stream, or both"),
+    ("slot", "the replication slot (lifeboat_CLUSTER)"),
+    ("partial-interval", "after how many seconds what has come of a segment is shipped (5; 0 for never)"),
+    ("spool", "the directory for WAL that no repository has yet (/var/lib/lifeboat/CLUSTER)"),
+    ("synchronous", "whether commits may wait for this receiver (false)"),
+)
 _CLASSES = ("manual", "scheduled", "pre_migration", "pre_restore")  # retention_policy.CLASSES, without importing it
 
 
@@ -153,6 +160,14 @@ def _parser() -> argparse.ArgumentParser:
     pusher.add_argument("--greeting", default="", help=argparse.SUPPRESS)
     pusher.set_defaults(run=_archive_pusher)
 
+    receive = commands.add_parser(
+        "receive", parents=[common], help="receive WAL as it is written, until stopped (a service)", allow_abbrev=False
+    )
+    for name, text in _RECEIVING:
+        receive.add_argument(f"--{name}", help=text)
+    receive.add_argument("--jobs", type=int, default=2, help="how many files at a time (2)")
+    receive.set_defaults(run=_receive)
+
     fetch = commands.add_parser(
         "archive-fetch", parents=[common], help="fetch one WAL file (restore_command)", allow_abbrev=False
     )
@@ -195,10 +210,11 @@ def _add_work_options(parser: argparse.ArgumentParser) -> None:
 
 def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     from . import config
+    from .receive_settings import RECEIVE_KEYS
     from .retention_policy import RETENTION_KEYS
 
     values: dict[str, str] = {}
-    options = {*(name.replace("-", "_") for name, _text in _OPTIONS), *RETENTION_KEYS}
+    options = {*(name.replace("-", "_") for name, _text in _OPTIONS), *RETENTION_KEYS, *RECEIVE_KEYS}
     given = {name: value for name, value in vars(arguments).items() if name in options and value}
     if arguments.cluster:
         path = arguments.config or config.DEFAULT_PATH
@@ -270,6 +286,25 @@ def _archive_pusher(arguments: argparse.Namespace) -> int:
         arguments.jobs,
     )
     pusher.run(request, SystemClock())
+    return 0
+
+
+def _receive(arguments: argparse.Namespace) -> int:
+    """In the foreground until a signal ends it; what it says goes to standard error, and so into the journal."""
+    import threading
+
+    from .clock import SystemClock
+    from .jobs import receive
+    from .process import Runner
+    from .report.job_file import open_job
+    from .report.tee import Tee
+    from .report.terminal import TerminalSink
+
+    cluster, spec = _archive(arguments)
+    stop = threading.Event()
+    receive.stop_on_signals(stop)
+    sink = Tee(TerminalSink(sys.stderr), open_job(f"receive-{cluster.name}"[:64].replace(" ", "_"), "receive"))
+    receive.run(receive.ReceiveRequest(cluster, spec, arguments.jobs), SystemClock(), Runner(), sink, stop)
     return 0
 
 

@@ -20,6 +20,7 @@ from ..postgres import wal_names
 from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
+from . import last_wal
 from .archive import check_wal_file
 
 
@@ -42,8 +43,12 @@ def fetch(request: FetchRequest) -> bool:
     archived = archive.find(request.file_name)
     if archived is None:
         refuse_gap(archive, request.file_name)
-        return False
-    content = archive.fetch(archived)
+        partial = last_wal.for_recovery(archive, request.file_name, request.destination)
+        if partial is None:
+            return False
+        content = partial
+    else:
+        content = archive.fetch(archived)
     check_wal_file(request.file_name, content, life)
     try:
         durable.write_file(request.destination, content, 0o600)

@@ -21,7 +21,7 @@ from ..postgres.programs import Programs
 from ..postgres.recovery_settings import RecoveryTarget
 from ..postgres.wal_names import Lsn, format_lsn, segment_of
 from ..report.events import PhaseStarted, Warned
-from . import timeline_map
+from . import last_wal, timeline_map
 from .choose import Choice, gaps, is_earlier_xid, missing_wal, needed_segments
 from .timeline_map import Stretch
 from .wal_search import RestorePoint, WalSearch
@@ -75,7 +75,18 @@ class TargetSearch:
         found = timeline_map.stretch(choice.archive, choice.path, first, header.wal_segment_bytes)
         if found.last_whole is None or found.last_whole.number < needed[-1].number:
             found.last_whole = needed[-1]  # the last of them may be one in which the timeline was left
+        if not found.missing:
+            self._add_partial(choice, found)
         return found
+
+    def _add_partial(self, choice: Choice, found: Stretch) -> None:
+        """What a receiver has shipped of the segment behind the last one counts as far as it goes."""
+        size = choice.header.wal_segment_bytes
+        following = choice.path.segment((found.last_whole.number if found.last_whole else -1) + 1, size)
+        partial = last_wal.last_of(choice.archive, following)
+        if partial is not None:
+            found.last_whole = found.last = following
+            found.end = following.start_lsn + partial.length
 
     def _search(self, choice: Choice) -> WalSearch:
         return WalSearch(choice.archive, choice.path, self._programs, self._runner)
@@ -151,7 +162,7 @@ class TargetSearch:
     def _require_lsn(self, choice: Choice, stretch: Stretch, lsn: Lsn) -> None:
         """The WAL up to there must be there, without a gap, and on the way."""
         last, size = stretch.last_whole, choice.header.wal_segment_bytes
-        end = (last.number + 1) * size if last is not None else choice.header.stop_lsn
+        end = stretch.end or ((last.number + 1) * size if last is not None else choice.header.stop_lsn)
         if lsn < end:
             return
         last_text = f"the WAL on the way to timeline {choice.path.timeline} ends at {format_lsn(end)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ..errors import PreconditionError
 from ..postgres import timeline_path
 from ..postgres.timeline_path import Path
-from ..postgres.wal_names import WalSegment, history_name, parse_segment_name, timeline_of
+from ..postgres.wal_names import Lsn, WalSegment, history_name, parse_segment_name, timeline_of
 from ..repository.wal import WalArchive
 
 
@@ -63,6 +63,7 @@ class Stretch:
     missing: list[str] = field(default_factory=list)
     last: WalSegment | None = None  # the newest one
     last_whole: WalSegment | None = None  # the newest one that nothing is missing in front of
+    end: Lsn | None = None  # where the last one ends if it is no whole segment
 
 
 def segments_on(archive: WalArchive, path: Path, start: int, size: int) -> Iterator[WalSegment]:

@@ -22,6 +22,7 @@ from ..postgres.programs import Programs
 from ..postgres.timeline_path import Path
 from ..postgres.wal_names import Lsn, WalSegment, format_lsn, parse_lsn
 from ..repository.wal import WalArchive
+from . import last_wal
 from .archive import check_wal_file
 
 _INTO_THE_NEXT = 1 << 20  # bytes; longer than any record that is looked for
@@ -114,13 +115,19 @@ class WalSearch:
 
     def _fetch(self, segment: WalSegment) -> bool:
         if segment.name not in self._fetched:
-            archived = self._archive.find(segment.name)
-            if archived is not None:
-                content = self._archive.fetch(archived)
+            content = self._content(segment)
+            if content is not None:
                 check_wal_file(segment.name, content, self._archive.life)
                 (self._folder / segment.name).write_bytes(content)
-            self._fetched[segment.name] = archived is not None
+            self._fetched[segment.name] = content is not None
         return self._fetched[segment.name]
+
+    def _content(self, segment: WalSegment) -> bytes | None:
+        archived = self._archive.find(segment.name)
+        if archived is not None:
+            return self._archive.fetch(archived)
+        partial = last_wal.last_of(self._archive, segment)
+        return last_wal.content_of(self._archive, partial) if partial is not None else None
 
 
 def _padded(text: str) -> str:

@@ -111,6 +111,8 @@ def connect_options(spec: ConnectionSpec, data_directory: Path | None) -> dict[s
         "sslrootcert": spec.ca_cert,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "lifeboat",
+        # Of several hosts, the one that is the primary at the moment.
+        "target_session_attrs": "read-write" if host is not None and "," in host else None,
     }
     return {key: value for key, value in options.items() if value is not None}
 

@@ -116,6 +116,11 @@ def gaps_folder(stanza: str, incarnation: str) -> str:
     return f"{stanza_folder(stanza)}gaps/{incarnation}/"
 
 
+def partials_folder(stanza: str, incarnation: str) -> str:
+    """What a receiver has shipped of unfinished segments: `SEGMENT.LENGTH-DIGEST`, length in hexadecimal."""
+    return f"{stanza_folder(stanza)}partials/{incarnation}/"
+
+
 def wal_prefix(stanza: str, incarnation: str, file_name: str) -> str:
     """The start of the names under which `file_name` may be archived; the content's digest follows.
 

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from ..errors import IntegrityError
 from . import layout
+from .partials import WAL_LEVEL, Partials
 from .records import record
 from .repository import Repository
 from .stanza import Incarnation, Stanza
-
-WAL_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class WalArchive:
         self._repository: Repository = stanza.repository
         self._stanza = stanza
         self.life = life
+        self.partials = Partials(stanza, life)
 
     def require_in_place(self) -> None:
         """Refuse a repository that has vanished since it was opened."""
