@@ -8,29 +8,89 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pitr_configure
-short_description: Configure WAL archiving of a PostgreSQL cluster, and prove it
+short_description: Configure how WAL leaves a PostgreSQL cluster, and prove it
 version_added: 0.1.0
 description:
-  - Brings the server's archiving into the desired state, so that every WAL segment goes compressed and encrypted into
-    the repository and the cluster can be recovered to any point in time.
+  - Brings the server's settings into the desired state, so that every WAL segment goes compressed and encrypted into
+    the repository and the cluster can be recovered to any point in time. WAL goes there by the server's own
+    archiving, by a streaming receiver with a replication slot, or both ways, see O(wal_method).
   - Registers the cluster under its stanza in every repository that gets its WAL; a stanza of another cluster is
     refused, and so is a restored cluster until it says what it is, see O(claim).
-  - Proves the archive by switching to a new segment and waiting until the finished one is in every required repository.
-  - The settings are written with C(ALTER SYSTEM).
-  - With O(method=stream) the server's files and its command are out of reach. Its settings are left alone; the cluster
-    is registered by the replication protocol, so that its WAL may come from its own host or from C(pg_receivewal).
+  - Proves it by switching to a new segment and waiting until the finished one is in every required repository. When it
+    does not come, the failure brings together what the server's statistics and log and Lifeboat itself say about it.
+  - The settings are written with C(ALTER SYSTEM), and what was there before is noted in the file
+    C(lifeboat.settings) of the data directory. A setting that the server's command line overrides is refused before
+    anything is changed.
+  - A server that Patroni runs is not changed behind its back; the failure says what to give C(patronictl edit-config).
+  - With O(method=stream) the server's files and its command are out of reach, and only what SQL can do is done, as
+    over TCP from another host. The cluster is registered by the replication protocol. With O(wal_method=stream), or
+    when one of the settings below is given, these settings and the replication slot are brought into the desired
+    state; the server is never restarted from there, and C(archive_command) is left to a run on the server's own host.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
   - lifeboat.postgresql.s3
 options:
+  state:
+    description:
+      - With V(absent) everything that this module has changed is taken back. What C(ALTER SYSTEM) had set before is
+        there again, the replication slot is dropped, and what others have set since stays.
+      - The repository, the key, and the cluster's claim to its archive stay. While the server waits for the restart
+        that ends C(archive_mode) it keeps its WAL, so let that not wait long.
+    type: str
+    choices: [absent, present]
+    default: present
+  wal_method:
+    description:
+      - How WAL comes to the repositories; V(archive) unless said otherwise.
+      - V(archive) has the server hand over every finished segment (C(archive_command)).
+      - V(stream) has a receiver (C(lifeboat receive)) take it from the server as it is written, by way of a replication
+        slot, which is made here. C(archive_mode) and what belongs to it is taken back if it was set here before.
+      - V(both) does both; nothing is stored twice.
+      - As long as nobody has received from a slot that this run has made, there is a warning in place of the proof.
+    type: str
+    choices: [archive, stream, both]
+  slot:
+    description:
+      - The replication slot of the receiver. Defaults to C(lifeboat_) and O(cluster).
+      - It is dropped with O(state=absent), and when O(wal_method) says that there is no receiver any more; a slot that
+        is in use is refused.
+    type: str
   archive_timeout:
     description:
-      - After how many seconds a segment is archived although it is not full.
-      - It bounds how much is lost with the host.
+      - After how many seconds a segment is archived although it is not full, or with a unit such as V(5min). It bounds
+        how much is lost with the host.
+      - V(60) unless said otherwise where the server archives, else left as it is. V(0) waits until a segment is full.
+    type: str
+  wal_level:
+    description:
+      - How much is written to WAL. Needs a restart.
+      - Without it V(replica) where it is less. It is never lowered, as others may need what they have set.
+    type: str
+    choices: [replica, logical]
+  max_wal_senders:
+    description:
+      - How many standbys, receivers and backups by protocol can be connected at a time. Needs a restart. Standbys
+        need at least as many, and before the primary has them.
+      - Without it the server's number stays, unless that is 0 and there is to be a receiver.
     type: int
-    default: 60
+  wal_keep_size:
+    description:
+      - How much WAL the server keeps for standbys and receivers without a slot, in megabytes or with a unit such as
+        V(1GB). Left as it is unless given.
+    type: str
+  max_slot_wal_keep_size:
+    description:
+      - How much WAL a replication slot may keep at most, in megabytes or with a unit such as V(50GB), before the server
+        gives it up rather than fill its disk; V(-1) for no limit. Left as it is unless given.
+    type: str
+  summarize_wal:
+    description:
+      - Whether the server summarizes WAL, for PostgreSQL's own incremental backups. Lifeboat does not need it. Left
+        as it is unless given.
+      - PostgreSQL before 17 cannot; V(true) is refused there, V(false) ignored.
+    type: bool
   claim:
     description:
       - What this cluster becomes in the archive that its stanza has already. Only asked for when that cannot be
@@ -44,12 +104,16 @@ options:
     choices: [incarnation, timeline]
   restart:
     description:
-      - Whether the server may be restarted when that is needed, as when C(archive_mode) has been off.
-      - When it is needed and not allowed, the settings are written and RV(restart_required) says so; the proof
-        comes with the next run.
-      - A server that belongs to a systemd unit is not restarted behind systemd's back; the failure names the unit.
-    type: bool
-    default: false
+      - What happens when a setting needs a restart of the server, as when C(archive_mode) has been off.
+      - V(never) refuses then, before anything is changed.
+      - V(report) writes the settings, and RV(restart_required) says so; the proof comes with the first run after the
+        restart.
+      - V(when_needed) restarts it. A server that belongs to a systemd unit is not restarted behind systemd's back; the
+        failure names the unit.
+      - V(false) is another word for V(report), V(true) for V(when_needed).
+    type: str
+    choices: [never, report, when_needed, 'true', 'false']
+    default: report
   replace_archiver:
     description:
       - Whether an C(archive_command) or C(archive_library) of another program may be replaced.
@@ -63,13 +127,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Predicts every setting that would change and whether a restart is needed.
+    description:
+      - Predicts every setting that would change, whether a restart is needed, and what becomes of the slot; refuses
+        what the run would refuse. The proof is not predicted.
   diff_mode:
     support: full
-    description: Shows every setting before and after.
+    description: Shows every setting, and the replication slot, before and after.
   idempotent:
     support: full
-    description: A second run changes nothing, and switches no WAL while archiving works.
+    description: A second run changes nothing, and switches no WAL while it comes through.
 """
 
 EXAMPLES = r"""
@@ -85,6 +151,19 @@ EXAMPLES = r"""
   lifeboat.postgresql.pitr_configure:
     cluster: main
     restart: true
+
+- name: Archive, and have a receiver take what is not archived yet, on a server that may be restarted
+  lifeboat.postgresql.pitr_configure:
+    cluster: main
+    wal_method: both
+    max_slot_wal_keep_size: 50GB
+    restart: when_needed
+
+- name: Give the server back as it was
+  lifeboat.postgresql.pitr_configure:
+    cluster: main
+    state: absent
+    restart: when_needed
 
 - name: A restored server takes the original's place
   lifeboat.postgresql.pitr_configure:
@@ -105,7 +184,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 restart_required:
-  description: Whether the server must be restarted before it archives.
+  description: Whether the server must be restarted before the settings are in effect.
   returned: success
   type: bool
 restarted:
@@ -123,76 +202,48 @@ incarnation:
   sample: 1c93b52a7e0d4f68
 proven_segment:
   description:
-    - The segment that proves the archive; empty in check mode and when a restart is needed first.
-    - With O(method=stream) the newest segment that has come, if any.
+    - The segment that proves the archive; empty in check mode, when a restart is needed first, with O(state=absent),
+      and as long as nobody receives from a new slot.
+    - When a cluster is only registered, as with O(method=stream), the newest segment that has come, if any.
   returned: success
   type: str
   sample: "000000010000000000000005"
 settings:
-  description: The settings that this module looks after, as they are now.
+  description:
+    - The settings that this module looks after, as they are now, or will be after a restart that RV(restart_required)
+      asks for; in check mode as they were before.
   returned: success
   type: dict
+  sample: {archive_mode: "on", archive_timeout: 60s, wal_level: replica}
+slot:
+  description: The replication slot that is there for a receiver, empty without one; in check mode what would be.
+  returned: success
+  type: str
+  sample: lifeboat_main
 """
 
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import archiving, arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
-    configure_archiving,
-    register_remote,
-)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import configure_archiving
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
 
 
 def main() -> None:
     """Parse, run, exit."""
-    module = AnsibleModule(
-        argument_spec={
-            **arguments.SHARED,
-            "archive_timeout": {"type": "int", "default": 60},
-            "claim": {"type": "str", "choices": ["incarnation", "timeline"]},
-            "restart": {"type": "bool", "default": False},
-            "replace_archiver": {"type": "bool", "default": False},
-            "proof_timeout": {"type": "float", "default": 60},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec={**arguments.SHARED, **archiving.OPTIONS}, supports_check_mode=True)
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
-        request = configure_archiving.ArchivingRequest(
-            cluster,
-            repository,
-            agent=Path(params["agent_command"]),
-            push_options=settings.command_options(params, cluster, repository),
-            archive=settings.archive_spec(params, cluster, repository),
-            claim=params["claim"],
-            archive_timeout=params["archive_timeout"],
-            restart_allowed=params["restart"],
-            replace_archiver=params["replace_archiver"],
-            proof_timeout=params["proof_timeout"],
-        )
+        request = archiving.request(params, cluster, repository)
 
         def task(sink: ProgressSink) -> dict[str, Any]:
-            if cluster.method == "stream":
-                result = register_remote.run(cluster, repository, SystemClock(), sink, check_mode=module.check_mode)
-            else:
-                result = configure_archiving.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
-            return {
-                "changed": result.changed,
-                "restart_required": result.restart_required,
-                "restarted": result.restarted,
-                "registered": result.registered,
-                "incarnation": result.incarnation or "",
-                "proven_segment": result.proven_segment or "",
-                "settings": result.before if module.check_mode else result.after,
-                "diff": {"before": result.before, "after": result.after},
-            }
+            result = configure_archiving.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+            return archiving.values(result, check_mode=module.check_mode)
 
         runner.run(
             module,

@@ -269,6 +269,7 @@ misspelt {LOCAL} drill_jobs=many
         ("configure", {"lifeboat_clusters": [{"name": "main", "data_directory": "/x", "rto_targt": 1}]}, "rto_targt"),
         ("configure", {"lifeboat_repositories": []}, "lifeboat_repositories"),
         ("configure", {"archiving_timeout": "soon"}, "soon"),
+        ("configure", {"archiving_restart": "perhaps"}, "when_needed"),
         ("drill", {"drill_rto_target": "quickly"}, "drill_rto_target"),
         ("pitr", {"lifeboat_hosts": HOST, "confirm": f"{HOST}/main"}, "restore_destination"),
     ],

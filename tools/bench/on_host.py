@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import as_owner, clock, config, process
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import specs as spec
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
+        archiving_settings,
         configure_archiving,
         create_repository,
     )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import terminal
 else:
     from lifeboat import as_owner, clock, config, process
-    from lifeboat.jobs import configure_archiving, create_repository
+    from lifeboat.jobs import archiving_settings, configure_archiving, create_repository
     from lifeboat.jobs import restore as restoring
     from lifeboat.postgres import recovery_settings
     from lifeboat.report import terminal
@@ -46,7 +47,7 @@ def set_up(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository:
         repository,
         agent=arguments.command,
         push_options=["--config", str(arguments.config), "--cluster", arguments.cluster],
-        archive_timeout=0,
+        options=archiving_settings.SettingOptions(archive_timeout="0"),
         replace_archiver=True,
     )
     sink = terminal.TerminalSink(sys.stderr)

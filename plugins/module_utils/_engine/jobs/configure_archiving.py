@@ -1,80 +1,62 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL archiving in the desired state, proven by a segment that arrives in the repository."""
+"""WAL archiving in the desired state, proven by a segment that arrives in the repository.
+
+First everything is looked at, and everything refused that has to be; up to there check mode is the
+same. Then the claim, the settings, a restart if there has to be one, the replication slot, the proof.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import wal_spool
 from ..clock import Clock
 from ..errors import LifeboatError, PreconditionError, UnsupportedError
 from ..ports import ProcessRunner, ProgressSink
-from ..postgres import archiver, programs, service
+from ..postgres import patroni, programs, service, settings_note, slots
+from ..postgres import settings as server_settings
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
-from ..report.events import PhaseStarted
+from ..postgres.settings import Setting
+from ..report.events import PhaseStarted, Warned
 from ..repository.access import stanza_of
 from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
-from ..specs import ArchiveSpec, ClusterSpec, RepositorySpec, WalCopy
-from . import claim
-from .wal_wait import wait_for_segments
+from . import archiving_settings, claim, register_remote
+from .archive_proof import Proof, require_effect
+from .archiving_request import NEVER, WHEN_NEEDED, ArchivingRequest, ArchivingResult
+from .archiving_settings import ARCHIVE_SETTINGS, MANAGED, SettingsPlan
 
-_OURS = " archive-push "
 _RESTART_SECONDS = 300
 THIRD_PARTY = ("psycopg", "psycopg.sql")
 
 
-@dataclass(frozen=True)
-class ArchivingRequest:
-    """What the user wants."""
-
-    cluster: ClusterSpec
-    repository: RepositorySpec
-    agent: Path
-    push_options: Sequence[str]
-    archive: ArchiveSpec | None = None  # everywhere that WAL goes; only `repository` unless given
-    claim: str | None = None
-    archive_timeout: int = 60
-    restart_allowed: bool = False
-    replace_archiver: bool = False
-    proof_timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class ArchivingResult:
-    """The settings before and after, and the proof; in check mode, what would be."""
-
-    changed: bool
-    before: dict[str, str]
-    after: dict[str, str]
-    restart_required: bool = False
-    restarted: bool = False
-    registered: bool = False
-    proven_segment: str | None = None
-    incarnation: str | None = None
-
-
 @dataclass
 class _Plan:
-    before: dict[str, str] = field(default_factory=dict)
-    after: dict[str, str] = field(default_factory=dict)
-    restart: bool = False
+    """What has to happen, in this order."""
+
+    settings: SettingsPlan
+    slot: str | None = None  # the one that is to be there
+    slot_is_missing: bool = False
+    slot_to_drop: str | None = None
+    noted_slot: str | None = None  # the one that the note on the server has from now on
     claim: str | None = None  # what is to be claimed
     incarnation: str | None = None  # known unless a new one is to be claimed
+    registered: bool = False
 
     @property
     def register(self) -> bool:
-        return self.claim is not None
+        return self.registered or self.claim is not None
 
-    @property
-    def changed(self) -> bool:
-        return self.before != self.after or self.register
+    def makes_slot(self, *, restarts: bool) -> bool:
+        """Whether the slot comes with this run: not before the server has the settings that it needs."""
+        return self.slot_is_missing and (restarts or not self.settings.restart)
 
 
 def archive_command(agent: Path, push_options: Sequence[str]) -> str:
@@ -91,115 +73,286 @@ def run(
     request: ArchivingRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink, *, check_mode: bool = False
 ) -> ArchivingResult:
     """Compare, change what differs, restart if allowed and needed, prove."""
-    sink.emit(PhaseStarted("checking", "server, repository and command"))
-    copies = request.archive.copies if request.archive else (WalCopy("main", request.repository),)
-    stanzas = [stanza_of(copy.repository, request.cluster.stanza) for copy in copies]
-    with connect(request.cluster.connection, request.cluster.data_directory) as connection:
-        server = inspect(connection, request.cluster.data_directory)
-        plan = _plan(request, stanzas, server, connection)
-        may_restart = plan.restart and request.restart_allowed
-        if check_mode:
-            return ArchivingResult(
-                plan.changed,
-                plan.before,
-                plan.after,
-                restart_required=plan.restart and not may_restart,
-                restarted=may_restart,
-                registered=plan.register,
+    place = None
+    if request.is_remote and not request.absent:
+        place = register_remote.run(request.cluster, request.repository, clock, sink, check_mode=check_mode)
+        if not request.cluster.receive.streams and not request.options.any():
+            return place
+    return _Configuring(request, clock, runner, sink).run(place, check_mode=check_mode)
+
+
+class _Configuring:
+    """One run."""
+
+    def __init__(self, request: ArchivingRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink) -> None:
+        self._request = request
+        self._cluster = request.cluster
+        self._clock = clock
+        self._runner = runner
+        self._sink = sink
+        self._directory = None if request.is_remote else self._cluster.data_directory
+        self._by_command = self._cluster.receive.archives and not request.absent
+
+    def run(self, place: ArchivingResult | None, *, check_mode: bool) -> ArchivingResult:
+        self._sink.emit(PhaseStarted("checking", "server, repository and command"))
+        request = self._request
+        names = () if request.absent else request.copies.copies
+        stanzas = [stanza_of(copy.repository, self._cluster.stanza) for copy in names]
+        with self._connect() as connection:
+            server = inspect(connection, self._directory, files=not request.is_remote)
+            plan = self._plan(stanzas, server, connection)
+            if place is not None:
+                plan.registered, plan.incarnation = place.registered, place.incarnation
+            for text in plan.settings.warnings:
+                self._sink.emit(Warned(text))
+            restarts = self._restarts(plan)
+            if self._by_command and not request.is_remote:
+                _require_working_agent(request, self._runner)
+            if check_mode:
+                return self._result(plan, restarts=restarts)
+            self._apply(plan, stanzas, server, connection)
+        if plan.settings.restart and not restarts:
+            return self._result(plan, restarts=False)
+        if restarts:
+            self._restart(server)
+        with self._connect() as connection:
+            require_effect(connection, plan.settings.after, self._clock)
+            if plan.slot_is_missing and plan.slot is not None:
+                self._sink.emit(PhaseStarted("making the replication slot", plan.slot))
+                slots.ensure(connection, plan.slot)
+            if request.absent:
+                return self._result(plan, restarts=restarts)
+            segment = self._proof(plan, stanzas, connection).show(
+                changed=self._result(plan, restarts=restarts).changed, slot_is_new=plan.slot_is_missing
             )
-        _require_working_agent(request, runner)
+        return self._result(plan, restarts=restarts, segment=segment)
+
+    def _connect(self) -> contextlib.AbstractContextManager[Connection]:
+        return connect(self._cluster.connection, self._directory)
+
+    def _result(self, plan: _Plan, *, restarts: bool, segment: str | None = None) -> ArchivingResult:
+        makes_slot = plan.makes_slot(restarts=restarts)
+        return ArchivingResult(
+            bool(plan.settings.writes or plan.register or makes_slot or plan.slot_to_drop or restarts),
+            plan.settings.before,
+            plan.settings.after,
+            restart_required=bool(plan.settings.restart) and not restarts,
+            restarted=restarts,
+            registered=plan.register,
+            proven_segment=segment,
+            incarnation=plan.incarnation,
+            slot_before=plan.slot_to_drop or (None if plan.slot_is_missing else plan.slot),
+            slot_after=plan.slot if makes_slot or not plan.slot_is_missing else None,
+        )
+
+    # --- looking
+
+    def _plan(self, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> _Plan:
+        """What differs from the desired state, after refusing what must not be changed."""
+        request = self._request
+        attempted = f"setting up WAL archiving for {self._cluster.name}"
+        if server.in_recovery and not request.absent:
+            raise UnsupportedError(
+                attempted,
+                "the server is a standby.",
+                "Set up archiving on the primary.",
+                code="standby_source_unsupported",
+            )
+        self._require_superuser(connection, attempted)
+        found = server_settings.read(connection, MANAGED)
+        record, noted_slot = archiving_settings.parse_record(settings_note.read(connection))
+        if record is None:
+            record = dict(archiving_settings.legacy_record(found))
+        plan = _Plan(
+            archiving_settings.plan(self._wanted(found, server, attempted), self._taken_back(record), found, record)
+        )
+        if not request.absent and not request.is_remote:
+            self._plan_claim(plan, stanzas, server)
+        self._plan_slot(plan, noted_slot, connection)
+        if plan.settings.writes or plan.slot_is_missing or plan.slot_to_drop:
+            _require_changeable(plan, connection)
+        if "max_wal_senders" in plan.settings.writes:
+            self._warn_of_standbys(plan.settings.after["max_wal_senders"], connection)
+        return plan
+
+    def _wanted(self, found: dict[str, Setting], server: Server, attempted: str) -> dict[str, str]:
+        request = self._request
+        if request.absent:
+            return {}
+        command, options = None, request.options
+        if self._by_command:
+            _require_no_foreign_archiver(request, found, attempted)
+            command = archive_command(request.agent, request.push_options)
+            if request.is_remote:  # the command on its host is looked after there
+                command = _command_of_its_host(found, attempted)
+        return archiving_settings.wanted(
+            options, found, server.major, command=command, streams=self._cluster.receive.streams
+        )
+
+    def _taken_back(self, record: archiving_settings.Record) -> Sequence[str]:
+        if self._request.absent:
+            return list(record)
+        if self._request.method_is_said and not self._by_command and not self._request.is_remote:
+            return ARCHIVE_SETTINGS
+        return ()
+
+    def _plan_claim(self, plan: _Plan, stanzas: Sequence[Stanza], server: Server) -> None:
+        facts = claim.facts_of(server.data_directory)
+        plan.claim = claim.plan_all(stanzas, server.data_directory, facts, self._request.claim)
+        if plan.claim is None:
+            plan.incarnation = claim.claimed(server.data_directory)
+        elif plan.claim == claim.TIMELINE:
+            plan.incarnation = stanzas[0].require_registered().incarnation
+
+    def _plan_slot(self, plan: _Plan, noted: str | None, connection: Connection) -> None:
+        receive = self._cluster.receive
+        if receive.streams and not self._request.absent:
+            plan.slot = receive.slot
+            plan.slot_is_missing = slots.ensure(connection, receive.slot, check_mode=True)
+        # One that was made for a receiver, and is not wanted any more.
+        other = receive.slot if receive.streams and self._request.absent else noted
+        unwanted = self._request.absent or self._request.method_is_said
+        if other and unwanted and other != plan.slot and slots.drop(connection, other, check_mode=True):
+            plan.slot_to_drop = other
+        plan.noted_slot = plan.slot or (noted if noted != plan.slot_to_drop else None)
+
+    def _require_superuser(self, connection: Connection, attempted: str) -> None:
+        (superuser,) = connection.row(attempted, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        if not superuser:
+            raise PreconditionError(
+                attempted,
+                f"the role {self._cluster.connection.user} is no superuser, so it cannot use ALTER SYSTEM.",
+                "Give login_user a superuser.",
+                code="role_lacks_privilege",
+            )
+
+    def _warn_of_standbys(self, number: str, connection: Connection) -> None:
+        (standbys,) = connection.row(
+            "looking for standbys", "SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE %s", "wal%"
+        )
+        if standbys:
+            self._sink.emit(
+                Warned(
+                    f"{standbys} standbys are connected: each needs max_wal_senders of {number} or more before the"
+                    " primary is restarted with it, or it stops replaying"
+                )
+            )
+
+    def _restarts(self, plan: _Plan) -> bool:
+        if not plan.settings.restart:
+            return False
+        named = ", ".join(plan.settings.restart)
+        if self._request.restart == NEVER:
+            raise PreconditionError(
+                f"setting {named}",
+                "it takes a restart of the server, and restart is never.",
+                "Set restart to report or when_needed; nothing was changed.",
+                code="restart_needed",
+                settings=plan.settings.restart,
+            )
+        if self._request.restart == WHEN_NEEDED and self._request.is_remote:
+            self._sink.emit(Warned(f"{named}: the server has to be restarted on its own host; it cannot be from here"))
+        return self._request.restart == WHEN_NEEDED and not self._request.is_remote
+
+    # --- doing
+
+    def _apply(self, plan: _Plan, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> None:
+        if plan.slot_to_drop is not None:
+            slots.drop(connection, plan.slot_to_drop)
         if plan.claim is not None:
-            sink.emit(PhaseStarted("claiming", f"the archive as a new {plan.claim}"))
+            self._sink.emit(PhaseStarted("claiming", f"the archive as a new {plan.claim}"))
             facts = claim.facts_of(server.data_directory)
-            plan.incarnation = claim.make(stanzas, server.data_directory, facts, plan.claim, clock)
-        changes = {name: value for name, value in plan.after.items() if plan.before[name] != value}
-        if changes:
-            sink.emit(PhaseStarted("changing settings", ", ".join(changes)))
-            for name, value in changes.items():
+            plan.incarnation = claim.make(stanzas, server.data_directory, facts, plan.claim, self._clock)
+        if plan.settings.writes or plan.slot_is_missing or plan.slot_to_drop:
+            note = archiving_settings.record_text(plan.settings.record, plan.noted_slot)
+            settings_note.write(connection, Path(server.settings["data_directory"]), note)
+        if plan.settings.writes:
+            self._sink.emit(PhaseStarted("changing settings", ", ".join(plan.settings.writes)))
+            for name, value in plan.settings.writes.items():
                 connection.alter_system(name, value)
             connection.rows("reloading the configuration", "SELECT pg_reload_conf()")
-    if plan.restart and not may_restart:
-        return ArchivingResult(
-            True,
-            plan.before,
-            plan.after,
-            restart_required=True,
-            registered=plan.register,
-            incarnation=plan.incarnation,
-        )
-    if may_restart:
-        sink.emit(PhaseStarted("restarting the server", str(server.data_directory)))
+
+    def _restart(self, server: Server) -> None:
+        self._sink.emit(PhaseStarted("restarting the server", str(server.data_directory)))
         service.restart(
-            programs.find(server.major, request.cluster.bin_directory, server.data_directory),
+            programs.find(server.major, self._cluster.bin_directory, server.data_directory),
             server.data_directory,
-            runner,
+            self._runner,
             _RESTART_SECONDS,
         )
-    with connect(request.cluster.connection, request.cluster.data_directory) as connection:
-        segment = _prove(request, stanzas, plan, server.data_directory, connection, clock, sink)
-    return ArchivingResult(
-        plan.changed,
-        plan.before,
-        plan.after,
-        restarted=may_restart,
-        registered=plan.register,
-        proven_segment=segment,
-        incarnation=plan.incarnation,
-    )
 
-
-def _plan(request: ArchivingRequest, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> _Plan:
-    """What differs from the desired state, after refusing what must not be changed."""
-    attempted = f"setting up WAL archiving for {request.cluster.name}"
-    if server.in_recovery:
-        raise UnsupportedError(
-            attempted,
-            "the server is a standby.",
-            "Set up archiving on the primary.",
-            code="standby_source_unsupported",
+    def _proof(self, plan: _Plan, stanzas: Sequence[Stanza], connection: Connection) -> Proof:
+        required = stanzas[: len(self._request.copies.required)]
+        directory = None if self._request.is_remote else Path(self._directory or _own_directory(connection))
+        archives = []
+        for stanza in required:
+            if directory is None:
+                archives.append(WalArchive(stanza, stanza.require_registered()))
+                continue
+            facts = claim.facts_of(directory)
+            archives.append(
+                WalArchive(stanza, claim.require_life(stanza, str(plan.incarnation), lambda: facts, self._clock))  # noqa: B023
+            )
+        return Proof(
+            self._cluster,
+            connection,
+            archives,
+            by_command=self._by_command,
+            by_slot=self._cluster.receive.streams,
+            data_directory=directory,
+            clock=self._clock,
+            sink=self._sink,
+            timeout=self._request.proof_timeout,
         )
-    (superuser,) = connection.row(attempted, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-    if not superuser:
+
+
+def _own_directory(connection: Connection) -> str:
+    return str(connection.row("asking for the data directory", "SELECT current_setting('data_directory')")[0])
+
+
+def _require_changeable(plan: _Plan, connection: Connection) -> None:
+    """Nobody else may own the settings."""
+    if patroni.governs(connection):
+        raise patroni.refusal(plan.settings.writes, plan.slot if plan.slot_is_missing else None)
+    query = "SELECT setting FROM pg_settings WHERE name = 'allow_alter_system'"
+    if plan.settings.writes and connection.rows("asking whether settings may be changed", query) == [("off",)]:
         raise PreconditionError(
-            attempted,
-            f"the role {request.cluster.connection.user} is no superuser, so it cannot use ALTER SYSTEM.",
-            "Give login_user a superuser.",
-            code="role_lacks_privilege",
+            f"setting {', '.join(plan.settings.writes)}",
+            "the server's allow_alter_system is off: its settings are looked after elsewhere.",
+            "Set there what the diff of a run in check mode shows, or turn allow_alter_system on; nothing was changed.",
+            code="alter_system_not_allowed",
+            settings=plan.settings.writes,
         )
-    settings = dict(server.settings)
-    _require_no_foreign_archiver(request, settings, attempted)
-    facts = claim.facts_of(server.data_directory)
-    plan = _Plan(claim=claim.plan_all(stanzas, server.data_directory, facts, request.claim))
-    if plan.claim is None:
-        plan.incarnation = claim.claimed(server.data_directory)
-    elif plan.claim == claim.TIMELINE:
-        plan.incarnation = stanzas[0].require_registered().incarnation
-    wanted = {
-        "archive_command": archive_command(request.agent, request.push_options),
-        "archive_mode": "always" if settings["archive_mode"] == "always" else "on",
-        "archive_timeout": str(request.archive_timeout),
-        "wal_level": settings["wal_level"] if settings["wal_level"] != "minimal" else "replica",
-    }
-    if settings.get("archive_library"):
-        wanted["archive_library"] = ""
-    plan.before = {name: settings[name] for name in wanted}
-    plan.after = wanted
-    plan.restart = any(plan.before[name] != wanted[name] for name in ("archive_mode", "wal_level"))
-    return plan
 
 
-def _require_no_foreign_archiver(request: ArchivingRequest, settings: dict[str, str], attempted: str) -> None:
+def _require_no_foreign_archiver(request: ArchivingRequest, found: dict[str, Setting], attempted: str) -> None:
     """Another tool's archiving is never taken over by accident."""
-    command, library = settings["archive_command"], settings.get("archive_library", "")
-    foreign = library or (command if command not in ("", "(disabled)") and _OURS not in command else "")
+    foreign = archiving_settings.archives_elsewhere(found)
     if foreign and not request.replace_archiver:
+        name = "archive_library" if "archive_library" in found and found["archive_library"].effective else None
         raise PreconditionError(
             attempted,
-            f"the server already archives with another program: {foreign}.",
+            f"the server already archives with another program: {foreign}"
+            f" (by {found[name or 'archive_command'].origin}).",
             "If Lifeboat shall take over, set replace_archiver: true; the other archive will get no more WAL.",
             code="foreign_archiver",
             archiver=foreign,
         )
+
+
+def _command_of_its_host(found: dict[str, Setting], attempted: str) -> str:
+    """A server elsewhere runs a command of its own host; whether that works cannot be seen from here."""
+    command = found["archive_command"].configured
+    if archiving_settings.OURS in command:
+        return command
+    raise PreconditionError(
+        attempted,
+        "its files are out of reach (method: stream), so neither the command that it would run nor its claim to the"
+        " archive can be looked after from here.",
+        "Run pitr_configure on the server's own host for archive_command, or set wal_method: stream and let a receiver"
+        " take the WAL: that needs nothing but SQL.",
+        code="archiving_needs_the_host",
+    )
 
 
 def _require_working_agent(request: ArchivingRequest, runner: ProcessRunner) -> None:
@@ -221,44 +374,3 @@ def _require_working_agent(request: ArchivingRequest, runner: ProcessRunner) -> 
             "Remove the cause; nothing was changed in the server.",
             code="agent_not_working",
         ) from exc
-
-
-def _prove(
-    request: ArchivingRequest,
-    stanzas: Sequence[Stanza],
-    plan: _Plan,
-    data_directory: Path,
-    connection: Connection,
-    clock: Clock,
-    sink: ProgressSink,
-) -> str | None:
-    """Switch to a new segment and wait for the finished one, unless nothing changed and archiving works."""
-    settings: dict[str, str] = dict(
-        connection.rows(
-            "reading the settings", "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", list(plan.after)
-        )
-    )
-    for name, value in plan.after.items():
-        if settings[name] != value:
-            raise PreconditionError(
-                f"setting {name}",
-                f"it is still {settings[name]!r}: another setting overrides postgresql.auto.conf.",
-                "Remove it from the server's command line.",
-                code="setting_not_effective",
-                setting=name,
-            )
-    state = archiver.status(connection)
-    if not plan.changed and state.last_archived and not state.failing:
-        return state.last_archived
-    required = stanzas[: len(request.archive.required)] if request.archive else stanzas
-    sink.emit(PhaseStarted("proving the archive", "switching WAL and waiting for the segment"))
-    connection.rows("writing a restore point", "SELECT pg_create_restore_point('lifeboat: archiving configured')")
-    (segment,) = connection.row("asking for the current segment", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
-    connection.rows("switching WAL", "SELECT pg_switch_wal()")
-    for stanza in required:
-        life = claim.require_life(stanza, str(plan.incarnation), lambda: claim.facts_of(data_directory), clock)
-        archive = WalArchive(stanza, life)
-        wait_for_segments(
-            archive, [segment], lambda: archiver.status(connection).describe_failure(), clock, request.proof_timeout
-        )
-    return str(segment)

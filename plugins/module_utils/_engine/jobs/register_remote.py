@@ -17,7 +17,7 @@ from ..report.events import PhaseStarted, Warned
 from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
 from ..specs import ClusterSpec, RepositorySpec
-from .configure_archiving import ArchivingResult
+from .archiving_request import ArchivingResult
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     if life is not None:
         stanza.require_same_cluster(life, server.system_identifier, server.major)
     elif check_mode:
-        return ArchivingResult(True, {}, {}, registered=True)
+        return ArchivingResult(True, registered=True)
     else:
         stanza.register(server.system_identifier, server.major, server.wal_segment_bytes, clock)
     registered = life is None
@@ -47,8 +47,6 @@ def run(
         )
     return ArchivingResult(
         registered,
-        {},
-        {},
         registered=registered,
         proven_segment=newest[-1] if newest else None,
         incarnation=archive.life.incarnation,

@@ -173,6 +173,15 @@ class Connection:
         """The only row."""
         return self.rows(attempted, query, *params)[0]
 
+    def write_file(self, attempted: str, path: str, line: str) -> None:
+        """Have the server write one line into a file of its own; COPY doubles the backslashes."""
+        sql = require("psycopg.sql")
+        statement = sql.SQL("COPY (SELECT {}) TO {}").format(sql.Literal(line), sql.Literal(path))
+        try:
+            self._raw.execute(statement)
+        except self._error as exc:
+            raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
+
     def alter_system(self, name: str, value: str | None) -> None:
         """Set a parameter in postgresql.auto.conf, or remove it there (None)."""
         sql = require("psycopg.sql")

@@ -30,14 +30,14 @@ def systemd_unit(data_directory: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _log_file(data_directory: Path) -> Path:
-    """Where the running server writes its messages, so that they go on there."""
+def log_file(data_directory: Path) -> Path | None:
+    """The file that a running server writes its messages into, as long as it has no collector for them."""
     running = postmaster_pid.read(data_directory)
     with contextlib.suppress(OSError):
         target = Path(os.readlink(f"/proc/{running.pid if running else 0}/fd/2"))
         if target.is_file():
             return target
-    return data_directory / "server.log"
+    return None
 
 
 def restart(programs: Programs, data_directory: Path, runner: ProcessRunner, timeout: int) -> None:
@@ -53,4 +53,5 @@ def restart(programs: Programs, data_directory: Path, runner: ProcessRunner, tim
             unit=unit,
         )
     argv = [programs.path("pg_ctl"), "restart", "-w", "-t", str(timeout), "-m", "fast", "-D", str(data_directory)]
-    runner.run([*argv, "-l", str(_log_file(data_directory))], attempted=attempted)
+    log = log_file(data_directory) or data_directory / "server.log"  # messages go on where they went
+    runner.run([*argv, "-l", str(log)], attempted=attempted)
