@@ -117,6 +117,9 @@ def test_every_kind_of_target(inclusive: bool, story: Story, new_place: Callable
     assert {result["state"] for result in made} == {"open"}
     assert all(result["stopped_at"] for result in made)
     assert {place.sql("SHOW archive_mode")[0][0] for place in places.values()} == {"off"}
+    # A standby that is made of one of them would go to the same target, on the same timeline.
+    left = [(place.data_directory / "postgresql.auto.conf").read_text() for place in places.values()]
+    assert all("restore_command" in text and "recovery_target" not in text for text in left)
 
 
 def test_what_the_server_does_there(story: Story, new_place: Callable[[], Cluster]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import shlex
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import recovery_settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import old_targets, recovery_settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.recovery_settings import (
     RecoveryTarget,
 )
@@ -35,6 +36,16 @@ def test_our_settings_come_after_all_others_because_the_last_wins() -> None:
         lines = recovery_settings.render(existing, {"port": "5433", "archive_mode": "off"}).splitlines()
         assert lines[0] == "port = 5432"
         assert lines[2:] == ["port = '5433'", "archive_mode = 'off'"]
+
+
+def test_a_target_that_was_reached_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    target = RecoveryTarget(name="recovery_target_time = 'x'")
+    settings = {"archive_mode": "off", **target.settings(2), "restore_command": "recovery_target"}
+    (tmp_path / "postgresql.auto.conf").write_text(recovery_settings.render("port = 5432\n", settings))
+    old_targets.forget(tmp_path)
+    old_targets.forget(tmp_path / "nothing")
+    expected = recovery_settings.render("port = 5432\n", {"archive_mode": "off", "restore_command": "recovery_target"})
+    assert (tmp_path / "postgresql.auto.conf").read_text() == expected
 
 
 @pytest.mark.parametrize("word", AWKWARD)

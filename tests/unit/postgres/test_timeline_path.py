@@ -39,7 +39,18 @@ def test_the_segment_in_which_a_timeline_was_left_is_its_childs() -> None:
     assert found == {0: 1, 4: 1, 5: 2, 6: 2}
 
 
-@pytest.mark.parametrize("content", [b"4\t0/500000\tx\n", b"2\t0/1\tx\n1\t0/2\tx\n", b"1\t0/2\tx\n2\t0/1\tx\n"])
+def test_a_recovery_may_stop_before_the_timeline_that_it_goes_to_has_begun() -> None:
+    """PostgreSQL names that timeline as the parent all the same; nothing of it is on the way."""
+    path = timeline_path.path_to(3, b"1\t0/500000\tx\n2\t0/300000\tx\n")
+    assert path.legs == (Leg(1, 0, 3 * MEGABYTE), Leg(3, 3 * MEGABYTE))
+    assert not path.passes(2, 6 * MEGABYTE) and not path.passes(1, 4 * MEGABYTE)
+    path = timeline_path.path_to(5, b"1\t0/500000\tx\n2\t0/700000\tx\n3\t0/900000\tx\n4\t0/100000\tx\n")
+    assert path.legs == (Leg(1, 0, MEGABYTE), Leg(5, MEGABYTE))
+    path = timeline_path.path_to(4, b"1\t0/500000\tx\n2\t0/300000\tx\n3\t0/800000\tx\n")
+    assert path.legs == (Leg(1, 0, 3 * MEGABYTE), Leg(3, 3 * MEGABYTE, 8 * MEGABYTE), Leg(4, 8 * MEGABYTE))
+
+
+@pytest.mark.parametrize("content", [b"4\t0/500000\tx\n", b"2\t0/1\tx\n1\t0/2\tx\n"])
 def test_what_is_no_history_is_refused(content: bytes) -> None:
     with expect.failure("timeline_history_invalid"):
         timeline_path.path_to(4, content)

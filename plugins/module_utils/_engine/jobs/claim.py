@@ -22,7 +22,7 @@ from pathlib import Path
 from .. import durable, wal_spool
 from ..clock import Clock
 from ..errors import IntegrityError, PreconditionError
-from ..postgres import control_file, wal_names
+from ..postgres import control_file, old_targets, wal_names
 from ..repository.access import stanza_of
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
@@ -168,6 +168,7 @@ def make(stanzas: Sequence[Stanza], data_directory: Path, facts: Facts, how: str
             _claim_timeline(stanza, require_life(stanza, incarnation, lambda: facts, clock), data_directory, facts)
     life = wal_spool.life_name(facts.system_identifier, str(incarnation))
     wal_spool.forget_acknowledgements(str(data_directory))
+    old_targets.forget(data_directory)
     durable.write_file(data_directory / wal_spool.CLAIM_FILE, wal_spool.claim_text(life).encode(), 0o600)
     return str(incarnation)
 

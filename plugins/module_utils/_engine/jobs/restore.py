@@ -12,7 +12,7 @@ from pathlib import Path
 from ..clock import Clock
 from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
-from ..postgres import programs, recovery_settings
+from ..postgres import old_targets, programs, recovery_settings
 from ..postgres.instance import Outcome
 from ..postgres.recovery_settings import LATEST, RecoveryTarget
 from ..priority import yield_to_others
@@ -183,6 +183,8 @@ def run(
         instance = instance_of(plan, runner, clock)
         start_and_replay(plan, instance, timer, request.recovery_timeout)
         stopped_at, last_commit = instance.stop_record(), instance.last_commit_in_log()
+        if state is Outcome.OPEN:
+            _forget_target(request.data_directory, timer)
     return RestoreResult(
         plan.header,
         plan.timeline,
@@ -194,3 +196,12 @@ def run(
         salvaged,
         plan.old_directory,
     )
+
+
+def _forget_target(data_directory: Path, sink: ProgressSink) -> None:
+    """The recovery is over, and no standby that is made of this cluster shall begin it again."""
+    try:
+        old_targets.forget(data_directory)
+    except OSError as exc:
+        text = f"{data_directory / old_targets.AUTO_CONF} keeps the recovery target ({exc.strerror})"
+        sink.emit(Warned(f"{text}: take it out before a standby is made of this cluster"))

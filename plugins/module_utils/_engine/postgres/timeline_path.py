@@ -70,19 +70,26 @@ def first(timeline: int = 1) -> Path:
 
 
 def path_to(timeline: int, history: bytes) -> Path:
-    """The way to a timeline, as its history file has it: all ancestors, the oldest first."""
+    """The way to a timeline, as its history file has it: all ancestors, the oldest first.
+
+    Whoever recovers along one timeline and stops before that had begun has it among the ancestors still, left
+    before its beginning: the way leads from an earlier one, and passes nothing of it.
+    """
     name = history_name(timeline)
     legs: list[Leg] = []
+    last = 0
     for fork in parse_history(name, history):
-        begin = legs[-1].end or 0 if legs else 0
-        if not (legs[-1].timeline if legs else 0) < fork.timeline < timeline or fork.lsn < begin:
+        if not last < fork.timeline < timeline:
             raise IntegrityError(
                 f"reading the timeline history {name}",
                 f"it has timeline {fork.timeline}, left at {format_lsn(fork.lsn)}, in a wrong place.",
                 "Restore the history file from another copy of the archive, or from the server's pg_wal.",
                 code="timeline_history_invalid",
             )
-        legs.append(Leg(fork.timeline, begin, fork.lsn))
+        last = fork.timeline
+        legs.append(Leg(fork.timeline, legs[-1].end or 0 if legs else 0, fork.lsn))
+        while legs[1:] and fork.lsn < legs[-1].begin:
+            legs[-2:] = [Leg(legs[-2].timeline, legs[-2].begin, fork.lsn)]
     return Path((*legs, Leg(timeline, legs[-1].end or 0 if legs else 0)))
 
 
