@@ -64,5 +64,5 @@ def test_exactly_what_was_committed_before_the_target(
     main = postgres.major == main_version()
     trials = Trials(scene, new_place)
     deadline = time.monotonic() + MINUTES * 60
-    keep_the_ledger(trials, SEED, RESTORES if main else 12, lambda: time.monotonic() < deadline)
+    keep_the_ledger(trials, SEED, RESTORES if main else 10, lambda: time.monotonic() < deadline)
     assert set(trials.tried) >= {"time", "lsn", "xid", "name", "immediate", "latest", "in place"}

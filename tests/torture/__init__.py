@@ -6,4 +6,7 @@
 `loop.torment` draws an action, lets it happen, and compares the world with the model. The same seed draws the same
 actions in the same order with the same arguments; only how far a killed backup had come is up to the machine.
 An action is a method of `actions.Actions`; to add one, write it and give it a weight in `actions.WEIGHTS`.
+
+`ledger_trials.keep_the_ledger` is another loop, for recoveries: what happens is in `ledger_events`, who writes in
+`ledger_writers`, what the WAL says in `ledger`, where PostgreSQL stops for a target in `ledger_targets`.
 """

@@ -25,7 +25,9 @@ Rows = Counter[int]  # how many rows each (sub)transaction has, as `xmin` shows 
 COMMIT, ABORT, PREPARE, INSERT, POINT, SWITCH, OTHER = "commit", "abort", "prepare", "insert", "point", "switch", ""
 
 _LINE = re.compile(r"rmgr: (\w+)\s+len \(rec/tot\):\s+\d+/\s*(\d+), tx:\s+(\d+), lsn: (\w+/\w+), .*?desc: (.*)")
-_END = re.compile(r"(COMMIT|ABORT)(?:_PREPARED (\d+):)? (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC(?:; .*?subxacts: ([\d ]+))?")
+_END = re.compile(
+    r"(COMMIT|ABORT)(?:_PREPARED (\d+):)? (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC(?:; .*?subxacts: ([\d ]+))?"
+)
 _INSERT = re.compile(r"INSERT(?:\+INIT)? .*?rel \d+/\d+/(\d+) blk")
 _POINT = re.compile(r"RESTORE_POINT (.*)")
 _FORK = re.compile(r"(\d+)\t(\w+/\w+)\t")
@@ -153,11 +155,24 @@ class Ledger:
 
     def _archived_until(self, path: Sequence[Timeline], archived: set[str]) -> Lsn:
         number = self.begin // self.segment_size
-        while True:
-            owner = [each for each in path if each.begin // self.segment_size <= number][-1]
-            if self.segment_name(owner.number, number) not in archived:
-                return number * self.segment_size
+        while self.segment_name(self._owner(path, number), number) in archived:
             number += 1
+        return number * self.segment_size
+
+    def _owner(self, path: Sequence[Timeline], number: int) -> int:
+        """Whose file of a segment a recovery reads: the newest timeline's that has one."""
+        return [each for each in path if each.begin // self.segment_size <= number][-1].number
+
+    def postgres_cannot(self, number: int, applied: Sequence[Record]) -> bool:
+        """Whether PostgreSQL fails at the end of this recovery, because of something prepared that it reads again.
+
+        It looks for the segment under the timeline where it has stopped, and there may be that of a later one only.
+        """
+        path = self.path(number)
+        last = applied[-1].lsn
+        there = self.path([each for each in path if each.begin <= last][-1].number)
+        segments = {lsn // self.segment_size for lsn in committed(applied)[1].values()}
+        return any(self._owner(path, each) != self._owner(there, each) for each in segments)
 
     def segment_name(self, timeline: int, number: int) -> str:
         """As PostgreSQL names its files."""
@@ -165,18 +180,18 @@ class Ledger:
         return f"{timeline:08X}{number // in_each:08X}{number % in_each:08X}"
 
 
-def committed(records: Sequence[Record]) -> tuple[Rows, set[int]]:
-    """The rows after these records, and the transactions that are prepared then."""
+def committed(records: Sequence[Record]) -> tuple[Rows, dict[int, Lsn]]:
+    """The rows after these records, and the transactions that are prepared then, with where that was."""
     written: Rows = Counter()
     rows: Rows = Counter()
-    prepared: set[int] = set()
+    prepared: dict[int, Lsn] = {}
     for record in records:
         if record.what == INSERT:
             written[record.xid] += 1
         elif record.what == PREPARE:
-            prepared.add(record.xid)
+            prepared[record.xid] = record.lsn
         elif record.ends_transaction:
-            prepared.discard(record.xid)
+            prepared.pop(record.xid, None)
             for xid in (record.xid, *record.subxacts):
                 number = written.pop(xid, 0)
                 if number and record.what == COMMIT:

@@ -168,9 +168,15 @@ class Events:
         return f"{killed} killed"
 
     def promote(self) -> str:
-        """The server dies or stops, comes back as a standby, and is made the primary: a new timeline."""
+        """The server dies or stops, comes back as a standby, and is made the primary: a new timeline.
+
+        What is prepared then was so in an earlier segment: see `Ledger.postgres_cannot`.
+        """
         dies = self.chance.random() < 0.5
         with Writers(self._cluster) as writers:
+            writers.wait_for(20)
+        self._cluster.sql("SELECT pg_switch_wal()")
+        with Writers(self._cluster, prepare=False) as writers:
             writers.wait_for(20)
             if dies:
                 self._cluster.kill()

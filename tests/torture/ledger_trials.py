@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from harness import Cluster
+from harness.machine import CommandFailed
 
 from .ledger import POINT, Record, committed
 from .ledger_events import WEIGHTS, Backup, Events, Scene, prepared, rows
@@ -46,8 +47,15 @@ class Trials:
     tried: Counter[str] = field(default_factory=Counter)
     inverted: int = 0
 
-    def draw(self, kind: str = "") -> Trial:
-        """A trial of this kind, or of any."""
+    def draw(self, kind: str = "") -> tuple[Trial, list[Record] | None]:
+        """A trial of this kind, or of any, and what it replays; None where its target is not in the archive."""
+        while True:
+            trial = self._drawn(kind)
+            applied = trial.target.applied(trial.records, (trial.backup or self._usable(trial.number)[-1]).stop)
+            if applied is None or not self.scene.ledger.postgres_cannot(trial.number, applied):
+                return trial, applied
+
+    def _drawn(self, kind: str) -> Trial:
         scene, chance = self.scene, self.scene.chance
         number = chance.choice(list(scene.ledger.timelines))
         newest = max(scene.ledger.timelines)
@@ -91,10 +99,8 @@ class Trials:
 
     def run(self, kind: str = "") -> None:
         """Restore to one target, beside the original, and compare."""
-        trial = self.draw(kind)
+        trial, applied = self.draw(kind)
         self.scene.diary.append(f"restore {trial}")
-        consistent = trial.backup or self._usable(trial.number)[-1]
-        applied = trial.target.applied(trial.records, consistent.stop)
         if applied is None:
             self._must_be_refused(trial)
             return
@@ -108,11 +114,16 @@ class Trials:
         pauses = trial.target.kind != LATEST and self.scene.chance.random() < 0.15
         action = ["--target-action", "pause"] if pauses else []
         own = ("--port", str(self.place.port), "--socket-directory", self.place.socket_dir)
-        made = self.scene.lifeboat("restore", "--destination", self.place.data_directory, *own, *how, *action)
+        try:
+            made = self.scene.lifeboat("restore", "--destination", self.place.data_directory, *own, *how, *action)
+        except CommandFailed:
+            log = self.place.data_directory / "lifeboat-recovery.log"
+            self.scene.diary[-1] += f"\n{log.read_text() if log.exists() else 'it was not started'}"
+            raise
         self.judge(self.place, trial, applied, made["backup"]["id"])
         if not pauses:
             expected = committed(applied)[1]
-            assert prepared(self.place) == expected, (prepared(self.place), expected)
+            assert prepared(self.place) == set(expected), (prepared(self.place), expected)
         self.place.kill()
         self.tried[trial.target.kind] += 1
 
@@ -138,14 +149,17 @@ class Trials:
     def go_back(self, events: Events) -> None:
         """The original itself goes back to a target."""
         while True:
-            trial = self.draw(self.scene.chance.choice([TIME, XID]))
-            applied = trial.target.applied(trial.records)
-            if applied is not None:
+            trial, applied = self.draw(self.scene.chance.choice([TIME, XID]))
+            if applied is not None and not self._prepared_in_last_segment(applied):
                 break
         self.scene.diary.append(f"go back {trial}")
         made = events.go_back(*trial.options)
         self.judge(self.scene.cluster, trial, applied, made["backup"]["id"])
         self.tried["in place"] += 1
+
+    def _prepared_in_last_segment(self, applied: Sequence[Record]) -> bool:
+        size = self.scene.ledger.segment_size
+        return any(lsn // size == applied[-1].lsn // size for lsn in committed(applied)[1].values())
 
 
 def keep_the_ledger(trials: Trials, seed: int, restores: int, go_on: Callable[[], bool]) -> None:

@@ -44,13 +44,15 @@ _SCRIPTS = {
         ),
     ),
 }
-_SESSIONS = 4
+_SESSIONS, _RATE = 4, 150
 MOST_PREPARED = 60
 
 
-def _files(cluster: Cluster) -> list[str | Path]:
+def _files(cluster: Cluster, *, prepare: bool = True) -> list[str | Path]:
     options: list[str | Path] = []
     for name, (weight, text) in _SCRIPTS.items():
+        if "PREPARE" in text and not prepare:
+            continue
         path = cluster.root / f"ledger-{name.replace(' ', '-')}.sql"
         path.write_text(text.replace(";", ";\n"))
         options += ["--file", f"{path}@{weight}"]
@@ -72,19 +74,19 @@ def settle(cluster: Cluster, *, commit: bool) -> int:
 
 
 class Writers:
-    """They work until they are left, as a context manager; their server may die before."""
+    """They work until they are left, as a context manager; their server may die before. They may not `prepare`."""
 
-    def __init__(self, cluster: Cluster, *, rate: int = 150) -> None:
+    def __init__(self, cluster: Cluster, *, prepare: bool = True) -> None:
         self._cluster = cluster
-        self._rate = rate
+        self._prepare = prepare
 
     def __enter__(self) -> Writers:
         cluster = self._cluster
         user = server_user() if os.geteuid() == 0 else None
-        amount = ["--no-vacuum", "--client", str(_SESSIONS), "--rate", str(self._rate), "--time", "600"]
+        amount = ["--no-vacuum", "--client", str(_SESSIONS), "--rate", str(_RATE), "--time", "600"]
         before = self._position()
         self._process = subprocess.Popen(
-            [cluster.postgres.bin_dir / "pgbench", *amount, *_files(cluster), DATABASE],
+            [cluster.postgres.bin_dir / "pgbench", *amount, *_files(cluster, prepare=self._prepare), DATABASE],
             env={**CLEAN_ENVIRONMENT, **cluster.client_environment},
             cwd=cluster.root,
             stdin=subprocess.DEVNULL,

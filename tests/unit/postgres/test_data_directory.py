@@ -103,6 +103,7 @@ def test_what_the_server_makes_anew_is_left_out(data: Path) -> None:
         "base/1/pg_internal.init",
         "base/pgsql_tmp/pgsql_tmp12.0",
         "current_logfiles.tmp",
+        "lifeboat-recovery.log",
         "global/pg_internal.init.123",
         "pg_replslot/slot/state",
         "pg_stat_tmp/global.stat",

@@ -15,7 +15,7 @@ from ..errors import PreconditionError
 from ..ports import ProcessRunner, ProgressSink
 from ..postgres import recovery_settings
 from ..postgres.connection import connect_options
-from ..postgres.instance import FOLLOWED, Instance, Outcome
+from ..postgres.instance import FOLLOWED, LOG_NAME, Instance, Outcome
 from ..postgres.programs import Programs
 from ..postgres.recovery_settings import LATEST, RECOVERY_SIGNAL, STANDBY_SIGNAL, Action, RecoveryTarget
 from ..report.events import PhaseStarted
@@ -26,9 +26,6 @@ from ..specs import ConnectionSpec, RepositorySpec
 from ..wal_spool import FETCH, WalSpool
 from .restore_layout import Layout
 from .restore_writer import lay_out
-
-LOG_NAME = "lifeboat-recovery.log"
-
 
 _OUTCOMES = {Action.PROMOTE: Outcome.OPEN, Action.PAUSE: Outcome.PAUSED, Action.SHUTDOWN: Outcome.STOPPED}
 

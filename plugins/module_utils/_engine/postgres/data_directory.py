@@ -21,6 +21,7 @@ from ..errors import IntegrityError
 from ..wal_spool import CLAIM_FILE
 from . import control_file
 from .control_file import CONTROL_FILE
+from .instance import LOG_NAME
 from .pages import PAGES_PER_SEGMENT
 
 WAL_DIRECTORY = "pg_wal"
@@ -54,6 +55,7 @@ _EXCLUDED_NAMES = frozenset(
     {
         ".DS_Store",
         CLAIM_FILE,  # what is restored has to claim for itself
+        LOG_NAME,
         "backup_label",
         "backup_manifest",
         "current_logfiles.tmp",

@@ -22,6 +22,7 @@ from .programs import Programs
 if TYPE_CHECKING:
     from ..process import Process
 
+LOG_NAME = "lifeboat-recovery.log"  # of a recovery, in the data directory; no backup has it
 _PAUSE = 0.1
 _STOP_SECONDS = 120
 _FATAL = re.compile(r"(?:FATAL|PANIC|ERROR):\s+(.*)")
@@ -56,6 +57,7 @@ class Instance:
 
     def start(self, settings: Mapping[str, str]) -> None:
         """Start the server without waiting for it; `settings` hold for this start only."""
+        self.log_file.unlink(missing_ok=True)  # what an earlier recovery has complained of would count
         options = " ".join(f"-c {name}={_shell_word(value)}" for name, value in settings.items())
         argv = [self.programs.path("pg_ctl"), "start", "-W", "-D", str(self.data_directory), "-l", str(self.log_file)]
         if options:
