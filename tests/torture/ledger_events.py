@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens to a cluster while the ledger is kept: work, backups, ends of segments, deaths, promotions, ways back."""
+"""What happens to a cluster while the ledger is kept: work, backups, switches, deaths, promotions, ways back."""
 
 from __future__ import annotations
 
