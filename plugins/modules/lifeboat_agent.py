@@ -147,6 +147,16 @@ options:
       retention:
         description: The name of its retention policy, one of O(retentions). Without one nothing expires.
         type: str
+      thresholds:
+        description:
+          - From where on something is a warning and from where on critical in C(lifeboat status) and
+            M(lifeboat.postgresql.pg_backup_info), each as C(NAME=WARNING/CRITICAL), or V(never).
+          - C(backup_age) is how old the newest backup is (V(26h/50h) unless said otherwise), C(archive_lag) for how
+            long the oldest segment waits (V(5min/30min)), C(archive_waiting) how many wait (V(20/200)), and C(slot_lag)
+            how much a slot without C(max_slot_wal_keep_size) keeps (V(10GB/50GB)); with that limit it is half and four
+            fifths of it.
+        type: list
+        elements: str
       data_directory:
         description: The server's data directory.
         type: path
@@ -295,6 +305,7 @@ CLUSTER = {
     "method": arguments.CLUSTER["method"],
     **arguments.RECEIVE,
     "retention": {"type": "str"},
+    "thresholds": {"type": "list", "elements": "str"},
     "data_directory": {"type": "path"},
     "bin_dir": {"type": "path"},
     **{name: spec for name, spec in arguments.CONNECTION.items() if name != "login_password"},

@@ -14,12 +14,23 @@ description:
   - Reads a repository and lists a cluster's backups, its archived WAL, and from where to where each backup can be
     recovered.
   - The server need not run, nor be on this host.
+  - With O(status=true) it also says whether everything is well, from the server, the data directory and all of the
+    cluster's repositories, as C(lifeboat status) does. Whatever cannot be reached is a finding then, and no failure of
+    the module.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster
   - lifeboat.postgresql.connection
   - lifeboat.postgresql.s3
 options:
+  status:
+    description:
+      - Whether to judge how the cluster is, see RV(status). The server is connected to for that, and psycopg is needed.
+      - What it is judged by is the setting C(thresholds) of the cluster in O(config_file), see
+        M(lifeboat.postgresql.lifeboat_agent).
+      - The lists of backups, windows and WAL are empty then when the repository cannot be read.
+    type: bool
+    default: false
   owner:
     description:
       - The user to read the repository as, when the module runs as root.
@@ -43,12 +54,119 @@ EXAMPLES = r"""
     cluster: main
   register: found
 
+- name: Fail unless everything is well
+  lifeboat.postgresql.pg_backup_info:
+    cluster: main
+    status: true
+  register: found
+  failed_when: found.failed or found.status.level > 0
+
 - name: Show the newest backup
   ansible.builtin.debug:
     var: found.backups | last
 """
 
 RETURN = r"""
+status:
+  description: How the cluster is.
+  returned: when O(status=true)
+  type: dict
+  contains:
+    level:
+      description: The worst finding's, 0 without any, 1 for a warning, 2 for critical.
+      type: int
+    state:
+      description: The same as a word, V(ok), V(warning) or V(critical).
+      type: str
+    findings:
+      description: What is not as it should be, the worst first.
+      type: list
+      elements: dict
+      contains:
+        level:
+          description: 1 for a warning, 2 for critical.
+          type: int
+        state:
+          description: The same as a word.
+          type: str
+        code:
+          description: Which finding it is; it never changes between releases.
+          type: str
+          sample: archiving_lags
+        what:
+          description: What is the matter.
+          type: str
+        todo:
+          description: What to do.
+          type: str
+    server:
+      description:
+        - Whether the server is C(running) and C(reachable), or else the C(error); its C(major_version), and whether
+          it is C(in_recovery).
+      type: dict
+    archive:
+      description: How the server's own archiving goes.
+      type: dict
+      contains:
+        wal_method:
+          description: How WAL leaves the server, V(archive), V(stream) or V(both).
+          type: str
+        lag_segments:
+          description:
+            - How many files wait to be archived. Where the data directory cannot be read, how many segments the
+              archive is behind the one that is being written. None when that is not known.
+          type: int
+        lag_seconds:
+          description: For how long the oldest of them has waited; none when that is not known.
+          type: float
+        last_archived:
+          description: The file that was archived last.
+          type: str
+        last_archived_age:
+          description: How many seconds ago that was.
+          type: float
+        failing:
+          description: Whether the newest attempt failed.
+          type: bool
+        last_failed:
+          description: The file of the last attempt that failed.
+          type: str
+        last_failed_age:
+          description: How many seconds ago that was.
+          type: float
+        last_failure:
+          description: Why, in Lifeboat's words.
+          type: str
+        server_log:
+          description: What the server's log says about it.
+          type: list
+          elements: str
+        background_alive:
+          description: Whether the background process is at work; it ends when nothing has to be archived for long.
+          type: bool
+        owed:
+          description: How many files each optional repository has not got yet.
+          type: dict
+    slot:
+      description:
+        - The replication slot of a receiver, empty where none is wanted. Its C(name), whether it C(exists) and is
+          C(received) from, C(wal_status) as the server has it, how much WAL it keeps (C(lag_bytes)), at most
+          (C(limit_bytes), C(max_slot_wal_keep_size)), and how much may be written before it is in danger
+          (C(left_bytes)).
+      type: dict
+    receiver:
+      description:
+        - What the receiver says of itself when its spool is on this host, else empty. Whether it is C(alive), its
+          C(state) and C(troubles), how many segments are C(waiting) in the spool only, and the C(gaps) that it met.
+      type: dict
+    repositories:
+      description:
+        - Each repository's C(name), C(url), whether it is C(required), the C(error) when it cannot be read, the
+          number of C(backups), the C(newest) with its C(backup_id), C(age) in seconds and the WAL that is missing
+          behind it, the C(earliest) moment that can be recovered to, its newest WAL (C(last_segment)) and recorded
+          C(gaps).
+      type: list
+      elements: dict
 stanza:
   description: The cluster's name in the repository.
   returned: success
@@ -140,22 +258,45 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository, info, summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
+    create_repository,
+    info,
+    status,
+    status_summary,
+    summary,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 
 
 def main() -> None:
     """Parse, run, exit."""
-    module = AnsibleModule(argument_spec={**arguments.SHARED, "owner": {"type": "str"}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**arguments.SHARED, "status": {"type": "bool", "default": False}, "owner": {"type": "str"}},
+        supports_check_mode=True,
+    )
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
+        archive = settings.archive_spec(params, cluster, repository)
 
         def task(sink: ProgressSink) -> dict[str, Any]:
-            return {"changed": False, **summary.info(info.read(repository, cluster.stanza))}
+            if not params["status"]:
+                return {"changed": False, **summary.info(info.read(repository, cluster.stanza))}
+            judged = status_summary.values(status.gather(cluster, archive, SystemClock()))
+            try:
+                found = info.read(repository, cluster.stanza)
+            except LifeboatError:  # among the findings
+                found = info.Info(cluster.stanza, repository.url, None, None)
+            return {"changed": False, **summary.info(found), "status": judged}
 
         place = create_repository.directories(repository)[0]
-        runner.run(module, repository, (), lambda: owner_of_new(place, params["owner"], cluster.data_directory), task)
+        packages = status.THIRD_PARTY if params["status"] else ()
+        for copy in archive.copies if params["status"] else ():
+            runner.ensure_packages(module, copy.repository, packages)
+        owner = params["owner"]
+        runner.run(module, repository, packages, lambda: owner_of_new(place, owner, cluster.data_directory), task)
 
 
 if __name__ == "__main__":

@@ -164,6 +164,27 @@ def test_backup_makes_one_and_a_young_enough_one_does(host: Host) -> None:
     assert found.task("Back the clusters up").result["results"][0]["backup"]["id"] == made
 
 
+# status
+
+
+@pytest.mark.one_version
+def test_status_is_about_every_host_and_fails_where_it_is_critical(host: Host) -> None:
+    well = host.play("status")
+    assert "1 of 1 clusters are well" in well.output
+    assert not well.changed
+    broken = "broken ansible_connection=local ansible_python_interpreter=/nowhere/python"
+    inventory = f"""
+away ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1
+{broken}
+{HOST} {LOCAL}
+"""
+    found = host.play("status", fails=True, inventory=inventory)
+    assert "1 of 2 clusters are well; not well: broken/main (critical); not reached: away" in found.output
+    assert found.totals["broken"]["failures"] and not found.totals[HOST]["failures"]
+    never = host.play("status", inventory=f"{broken}\n", lifeboat_fail_at="never")
+    assert "0 of 1 clusters are well" in never.output
+
+
 # pitr
 
 

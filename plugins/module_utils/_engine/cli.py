@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # archive ends here", and the server would open the database at that point.
 STOP_RECOVERY = 200
 
+# Whoever asks how things are and gets no answer has to take it for the worst.
+_FAILURES = {"archive-fetch": STOP_RECOVERY, "status": 2}
+
 _OPTIONS = (
     ("repository", "the repository: a path, s3://bucket/prefix, or the name of one of the cluster's"),
     ("key-file", "the file with the repository's key"),
@@ -78,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", parents=[common], help="list backups and archived WAL", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    status = commands.add_parser(
+        "status",
+        parents=[common],
+        help="say whether everything is well: 0 it is, 1 warning, 2 critical",
+        allow_abbrev=False,
+    )
+    status.add_argument("name", nargs="?", metavar="CLUSTER", help="one cluster of the configuration file (all)")
+    status.add_argument("--json", action="store_true", help="print the result as JSON")
+    status.set_defaults(run=_status)
 
     restore = commands.add_parser(
         "restore", parents=[common], help="restore a backup or a point in time", allow_abbrev=False
@@ -248,6 +261,18 @@ def _job(arguments: argparse.Namespace) -> int:
     return cli_jobs.COMMANDS[arguments.command](arguments, *_specs(arguments))
 
 
+def _status(arguments: argparse.Namespace) -> int:
+    from . import cli_status, config
+
+    if arguments.name or not any((arguments.cluster, arguments.repository, arguments.stanza)):
+        path = arguments.config or config.DEFAULT_PATH
+        names = [arguments.name] if arguments.name else sorted(config.read(path).clusters)
+        chosen = [argparse.Namespace(**{**vars(arguments), "cluster": name}) for name in names]
+    else:
+        chosen = [arguments]
+    return cli_status.run([(each.cluster or each.stanza or "main", each) for each in chosen], _archive, arguments.json)
+
+
 def _archive_push(arguments: argparse.Namespace) -> int:
     """All of it here and now; `foreground` comes here when there is no background to do it."""
     from .jobs import archive
@@ -374,4 +399,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lifeboat {command}: internal error: {type(exc).__name__}: {exc}\n")
     except KeyboardInterrupt:
         sys.stderr.write(f"lifeboat {command}: stopped\n")
-    return STOP_RECOVERY if command == "archive-fetch" else 1
+    return _FAILURES.get(command, 1)

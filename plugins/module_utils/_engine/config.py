@@ -50,6 +50,8 @@ from .specs import (
     S3Spec,
     WalCopy,
 )
+from .status_thresholds import THRESHOLDS_KEY
+from .status_thresholds import parse as thresholds_of
 
 DEFAULT_PATH = Path("/etc/lifeboat/lifeboat.conf")
 # A passphrase itself is in no configuration file.
@@ -64,6 +66,7 @@ CLUSTER_KEYS = (
     "method",
     *RECEIVE_KEYS,
     "retention",
+    THRESHOLDS_KEY,
     "data_directory",
     "bin_dir",
     "login_host",
@@ -311,6 +314,7 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         bin_directory=_path(values.get("bin_dir")),
         method=_method(name, values.get("method")),
         receive=receive_spec(name, values),
+        thresholds=thresholds_of(name, values.get(THRESHOLDS_KEY)),
     )
     s3 = S3Spec(
         endpoint=values.get("s3_endpoint") or None,

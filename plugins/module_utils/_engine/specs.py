@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .errors import PreconditionError
 from .receive_settings import ReceiveSpec
+from .status_thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class ClusterSpec:
     bin_directory: Path | None = None
     method: str = "files"  # how a backup gets at the cluster's files: in the data directory, or by protocol
     receive: ReceiveSpec = ReceiveSpec()
+    thresholds: Thresholds = Thresholds()  # what its status is judged by
 
 
 @dataclass(frozen=True)
