@@ -3,35 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Started by a test: a backup that kills itself the hard way at a chosen point.
 
-    dying_backup.py CONFIG CLUSTER POINT
+    dying_backup.py CONFIG CLUSTER POINT [TYPE]
 
 POINT is the phase at whose beginning it dies, or `journal`: after the second note of finished files.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event, PhaseStarted
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import Intents
-
-
-class DyingSink:
-    """Dies when the phase begins."""
-
-    def __init__(self, phase: str) -> None:
-        self._phase = phase
-
-    def emit(self, event: Event) -> None:
-        """Take an event, perhaps the last."""
-        if isinstance(event, PhaseStarted) and event.phase == self._phase:
-            os.kill(os.getpid(), signal.SIGKILL)
+from dying import DyingSink, die, specs
 
 
 def die_after_notes(count: int) -> None:
@@ -42,19 +27,19 @@ def die_after_notes(count: int) -> None:
         write_note(self, *arguments)  # type: ignore[arg-type]
         notes.append(arguments)
         if len(notes) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     Intents.journal = journal  # type: ignore[method-assign]
 
 
-def main(path: Path, name: str, point: str) -> None:
+def main(path: Path, name: str, point: str, backup_type: str = "full") -> None:
     """Make the backup, or die trying."""
-    cluster, repository = config.specs(name, config.cluster_settings(config.read(path), path, name))
+    cluster, repository = specs(path, name)
     if point == "journal":
         die_after_notes(2)
-    request = backup.BackupRequest(cluster, repository, backup_type="full", journal_every=1 << 20, jobs=1)
+    request = backup.BackupRequest(cluster, repository, backup_type=backup_type, journal_every=1 << 20, jobs=1)
     backup.run(request, SystemClock(), DyingSink(point))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -10,29 +10,15 @@ POINT is a number: how many objects it may delete or withdraw before it dies; or
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config, retention_policy
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import expire
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event, PhaseStarted
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
-
-
-class DyingSink:
-    """Dies when the phase begins."""
-
-    def __init__(self, phase: str) -> None:
-        self._phase = phase
-
-    def emit(self, event: Event) -> None:
-        """Take an event, perhaps the last."""
-        if isinstance(event, PhaseStarted) and event.phase == self._phase:
-            os.kill(os.getpid(), signal.SIGKILL)
+from dying import DyingSink, die, specs
 
 
 def die_after_deletions(count: int) -> None:
@@ -42,7 +28,7 @@ def die_after_deletions(count: int) -> None:
     def dying(self: LocalStore, name: str, **how: Any) -> None:
         deleted.append(name)
         if len(deleted) > count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         delete(self, name, **how)
 
     LocalStore.delete = dying  # type: ignore[method-assign]
@@ -50,7 +36,7 @@ def die_after_deletions(count: int) -> None:
 
 def main(path: Path, name: str, point: str) -> None:
     """Expire all but the newest backup, or die trying."""
-    cluster, repository = config.specs(name, config.cluster_settings(config.read(path), path, name))
+    cluster, repository = specs(path, name)
     if point.isdecimal():
         die_after_deletions(int(point))
     policy = retention_policy.parse({"keep_last": "1", "grace_hours": "0"})

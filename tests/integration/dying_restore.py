@@ -11,37 +11,14 @@ is in its place.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config, durable
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import durable
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import (
-    Event,
-    PhaseStarted,
-    Progress,
-)
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-class DyingSink:
-    """Dies when the phase begins, or at the first progress."""
-
-    def __init__(self, point: str) -> None:
-        self._point = point
-
-    def emit(self, event: Event) -> None:
-        """Take an event, perhaps the last."""
-        phase = event.phase if isinstance(event, PhaseStarted) else None
-        if phase == self._point or (self._point == "bytes" and isinstance(event, Progress)):
-            die()
+from dying import DyingSink, die, specs
 
 
 def die_after_writing(name: str) -> None:
@@ -58,7 +35,7 @@ def die_after_writing(name: str) -> None:
 
 def main(path: Path, name: str, agent: Path, destination: Path, point: str) -> None:
     """Restore, or die trying."""
-    cluster, repository = config.specs(name, config.cluster_settings(config.read(path), path, name))
+    cluster, repository = specs(path, name)
     request = restore.RestoreRequest(
         repository, cluster.stanza, destination, agent, bin_directory=cluster.bin_directory, start=False
     )

@@ -57,6 +57,11 @@ class Site:
         return self.folder / "usr/bin/lifeboat"
 
     @property
+    def python_path(self) -> dict[str, str]:
+        """The environment in which Python finds the installed collection."""
+        return {"PYTHONPATH": str(self.ansible.collections)}
+
+    @property
     def agent_task(self) -> Task:
         """The task that installs command and configuration."""
         return task(
@@ -146,6 +151,19 @@ def assert_refused(code: str, result: Result) -> Result:
         assert result[part] and result[part] in result["msg"]
     assert "Traceback" not in json.dumps(result)
     return result
+
+
+def script_command(site: Site, name: str, folder: Path | None = None) -> list[str | Path]:
+    """What runs a script of this folder as the server's user, who may not read the checkout, for the site's cluster.
+
+    It takes the collection from PYTHONPATH, see `Site.python_path`, and further arguments.
+    """
+    folder = folder or site.folder
+    for each in (name, "dying.py"):
+        copy = folder / each
+        copy.write_bytes(Path(__file__).with_name(each).read_bytes())
+        copy.chmod(0o644)
+    return [PROGRAMS / "python", folder / name, site.config_file, STANZA]
 
 
 def start_and_recover(cluster: Cluster) -> None:

@@ -19,8 +19,6 @@ from harness import PROGRAMS, run, server_user
 from harness.machine import CLEAN_ENVIRONMENT
 from support import STANZA, Result, Site, Task, assert_refused, task, tree
 
-pytestmark = pytest.mark.one_version
-
 ENGINE = "ansible_collections/lifeboat/postgresql/plugins/module_utils/_engine"
 # Runs the application in an interpreter to which nothing of Ansible can be imported, and says if something was.
 WITHOUT_ANSIBLE = """

@@ -129,7 +129,6 @@ def test_summaries_are_refused_where_the_server_cannot_make_them(site: Site) -> 
     assert not site.module("pitr_configure", archive_timeout=0, summarize_wal=False)["changed"]
 
 
-@pytest.mark.one_version
 def test_a_restart_is_refused_reported_or_done_as_the_user_says(bare_site: Site) -> None:
     site = bare_site
     started = "SELECT pg_postmaster_start_time()"
@@ -160,7 +159,6 @@ def test_a_restart_is_refused_reported_or_done_as_the_user_says(bare_site: Site)
     assert any(proof["proven_segment"] in name for name in objects(site.repository))
 
 
-@pytest.mark.one_version
 def test_another_archiver_is_replaced_only_when_that_is_wanted_and_comes_back(bare_site: Site) -> None:
     site = bare_site
     site.cluster.set(archive_mode="on", archive_command="cp %p /somewhere/%f", archive_timeout=300, wal_keep_size="8MB")
@@ -185,7 +183,6 @@ def test_another_archiver_is_replaced_only_when_that_is_wanted_and_comes_back(ba
     assert found == {**wanted, "wal_keep_size": "16"}
 
 
-@pytest.mark.one_version
 def test_what_overrides_a_setting_is_named(bare_site: Site) -> None:
     site = bare_site
     with (site.cluster.data_directory / "postgresql.conf").open("a") as configuration:
@@ -208,7 +205,6 @@ def test_what_overrides_a_setting_is_named(bare_site: Site) -> None:
     assert not [line for line in site.settings()[-1][0].splitlines() if line.startswith("archive_")]
 
 
-@pytest.mark.one_version
 def test_settings_that_somebody_else_looks_after_are_not_changed(bare_site: Site) -> None:
     site = bare_site
     before = site.settings()
@@ -228,7 +224,6 @@ def test_settings_that_somebody_else_looks_after_are_not_changed(bare_site: Site
     ]
 
 
-@pytest.mark.one_version
 def test_a_proof_that_fails_brings_everything_together_that_is_known(bare_site: Site) -> None:
     site = bare_site
     site.module("pitr_configure", restart=True)
@@ -246,7 +241,6 @@ def test_a_proof_that_fails_brings_everything_together_that_is_known(bare_site: 
     assert proof["proven_segment"]
 
 
-@pytest.mark.one_version
 def test_over_tcp_a_slot_and_settings_are_looked_after_and_nothing_that_takes_files(bare_site: Site) -> None:
     site = bare_site
     remote = {
@@ -289,7 +283,6 @@ def test_over_tcp_a_slot_and_settings_are_looked_after_and_nothing_that_takes_fi
     assert site.cluster.sql("SELECT count(*) FROM pg_replication_slots") == [(0,)]
 
 
-@pytest.mark.one_version
 def test_both_ways_make_a_slot_and_one_way_alone_takes_the_other_back(bare_site: Site) -> None:
     site, slots = bare_site, "SELECT slot_name FROM pg_replication_slots"
     (predicted,) = site.play(task("pitr_configure", wal_method="both", restart=True, check=True))

@@ -56,7 +56,6 @@ def test_backup_list_and_content(site: Site) -> None:
         assert phase in finished.output
 
 
-@pytest.mark.one_version
 def test_the_command_backs_up_as_root_and_as_the_owner(site: Site) -> None:
     known = site.backup_ids()
     by_owner = json.loads(site.lifeboat("backup", "--json").stdout)["backup"]["id"]
@@ -139,7 +138,6 @@ def test_a_directory_that_is_not_started_passes_pg_verifybackup(site: Site, new_
     assert restored.sql("SELECT count(*) FROM orders") == [(5000,)]
 
 
-@pytest.mark.one_version
 def test_all_of_it_as_the_data_directorys_owner(site: Site, new_place: Callable[[], Cluster]) -> None:
     restored = new_place()
     info, backup, repository, archiving, proof, restore = site.play(

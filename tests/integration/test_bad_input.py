@@ -16,8 +16,6 @@ import pytest
 from harness import PASSWORD_ROLE, Cluster, Postgres, free_port, run, server_folder, server_user
 from support import STANZA, Result, Site, Task, assert_refused, task, tree
 
-pytestmark = pytest.mark.one_version
-
 Case = tuple[str, Task]
 Refused = Callable[..., list[Result]]
 

@@ -12,11 +12,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pytest
 from harness import Cluster, run
 from support import Site, assert_refused, objects, task, tree
-
-pytestmark = pytest.mark.one_version
 
 
 def test_targets_that_cannot_be(site: Site, new_folder: Callable[[], Path]) -> None:

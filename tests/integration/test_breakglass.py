@@ -185,7 +185,6 @@ def test_everything_archived_comes_back(rescue: Rescue, new_place: Callable[[], 
 # --- what it refuses
 
 
-@pytest.mark.one_version
 def test_it_touches_nothing_that_is_there(rescue: Rescue, new_place: Callable[[], Cluster]) -> None:
     place, key = new_place(), ("--key-file", rescue.site.key_file)
     moved = ("--tablespace", f"{rescue.tablespace}={place.root / 'tablespace'}")
@@ -209,7 +208,6 @@ def test_it_touches_nothing_that_is_there(rescue: Rescue, new_place: Callable[[]
     assert not (place.root / "limited/global/pg_control").exists()
 
 
-@pytest.mark.one_version
 def test_a_flipped_bit_anywhere_stops_it(
     rescue: Rescue, new_folder: Callable[[], Path], new_place: Callable[[], Cluster]
 ) -> None:

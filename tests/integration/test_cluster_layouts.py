@@ -97,7 +97,6 @@ def test_a_proof_leaves_the_original_tablespace_alone(spread: Site, new_place: C
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.one_version
 def test_a_tablespace_needs_a_new_empty_place(spread: Site, new_place: Callable[[], Cluster]) -> None:
     restored, original = new_place(), str(spread.folder / "tablespace")
     untouched = tree(Path(original))

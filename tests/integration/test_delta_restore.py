@@ -65,7 +65,6 @@ def test_in_place(damaged: Site) -> None:
     site.cluster.postgres.run("pg_checksums", "--check", "--pgdata", site.cluster.data_directory)
 
 
-@pytest.mark.one_version
 def test_not_asked_for_it_touches_nothing(damaged: Site) -> None:
     site = damaged
     before = tree(site.cluster.data_directory)
@@ -73,7 +72,6 @@ def test_not_asked_for_it_touches_nothing(damaged: Site) -> None:
     assert tree(site.cluster.data_directory) == before
 
 
-@pytest.mark.one_version
 def test_a_running_server_is_left_alone(bare_site: Site) -> None:
     site = bare_site
     site.play(task("pitr_configure", restart=True), task("pg_backup"))
@@ -81,7 +79,6 @@ def test_a_running_server_is_left_alone(bare_site: Site) -> None:
     assert site.cluster.sql("SELECT 1") == [(1,)]
 
 
-@pytest.mark.one_version
 def test_another_cluster_is_left_alone(damaged: Site) -> None:
     site = damaged
     data = site.cluster.data_directory.with_name("foreign")

@@ -17,8 +17,6 @@ import pytest
 from harness import CHECKOUT, PROGRAMS, Postgres, wait_until
 from harness.guard import processes_in
 
-pytestmark = pytest.mark.one_version
-
 STAGES = "lifeboat-demo-*"
 
 

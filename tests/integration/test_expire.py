@@ -20,9 +20,7 @@ import yaml
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config, retention_policy
 from harness import CHECKOUT, PROGRAMS, Cluster, CommandFailed, Postgres, run, server_user
 from harness.playbooks import HOST, Ansible
-from support import STANZA, Site, objects, start_and_recover, task
-
-pytestmark = pytest.mark.one_version
+from support import STANZA, Site, objects, script_command, start_and_recover, task
 
 GUIDE = CHECKOUT / "docs/guides/retention.md"
 HERE = Path(__file__).parent
@@ -68,14 +66,6 @@ def good(site: Site, backup_id: str) -> None:
     """Every byte of it can be read."""
     proof = site.module("backup_verify", backup=backup_id)
     assert all(check["ok"] for check in proof["checks"]), proof
-
-
-def as_server_user(site: Site, name: str, *arguments: str, change: Callable[[str], str] = str) -> list[str]:
-    """The command that runs a script of this folder as the server's user."""
-    script = site.folder / name
-    script.write_text(change((HERE / name).read_text()))
-    script.chmod(0o644)
-    return [str(PROGRAMS / "python"), str(script), str(site.config_file), STANZA, *arguments]
 
 
 def test_what_is_kept_comes_back_after_the_rest_went(
@@ -126,9 +116,9 @@ def test_killed_at_any_point_leaves_whole_backups_and_the_next_run_finishes(reta
     made = [back_up(site, type="full"), back_up(site, type="incremental"), back_up(site, type="full")]
     with pytest.raises(CommandFailed) as failure:
         run(
-            as_server_user(site, "dying_expire.py", point),
+            [*script_command(site, "dying_expire.py"), point],
             user=server_user(),
-            env={"PYTHONPATH": str(site.ansible.collections)},
+            env=site.python_path,
         )
     assert failure.value.done.returncode == -signal.SIGKILL
     left = site.backup_ids()
@@ -170,14 +160,9 @@ def test_a_backup_and_expiry_at_the_same_time(retained_site: Site) -> None:
     site.cluster.sql("UPDATE state SET seen = seen + 1")
     site.cluster.sql("CHECKPOINT")
     owner = server_user()
-    command = as_server_user(
-        site,
-        "dying_backup.py",
-        "stopping backup mode",
-        change=lambda text: text.replace("SIGKILL", "SIGSTOP").replace('"full"', '"incremental"'),
-    )
+    command = [*script_command(site, "dying_backup.py"), "stopping backup mode", "incremental"]
     become = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-    env = {**os.environ, "PYTHONPATH": str(site.ansible.collections), "HOME": str(site.folder)}
+    env = {**os.environ, **site.python_path, "DYING_SIGNAL": "SIGSTOP", "HOME": str(site.folder)}
     with subprocess.Popen([*become, *command], env=env, cwd="/") as backup:
         try:
             os.waitid(os.P_PID, backup.pid, os.WSTOPPED | os.WNOWAIT)

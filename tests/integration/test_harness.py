@@ -140,7 +140,6 @@ def test_a_killed_run_leaves_no_server_and_no_folder(victim: Victim) -> None:
     assert not processes_in(victim.folder)
 
 
-@pytest.mark.one_version
 def test_the_next_run_clears_what_a_run_killed_with_its_guard_left(victim: Victim) -> None:
     os.kill(victim.guard, signal.SIGKILL)
     victim.process.kill()
@@ -151,7 +150,6 @@ def test_the_next_run_clears_what_a_run_killed_with_its_guard_left(victim: Victi
     assert not processes_in(victim.folder)
 
 
-@pytest.mark.one_version
 def test_a_run_that_lives_is_left_alone_by_the_next(victim: Victim) -> None:
     RunFolder().finish()
     assert victim.postmaster in processes_in(victim.folder)

@@ -95,7 +95,6 @@ def test_relations_that_shrink_grow_and_vanish(archiving_site: Site) -> None:
     restored_total(site, backup(site)["id"])
 
 
-@pytest.mark.one_version
 def test_types(archiving_site: Site) -> None:
     site = archiving_site
     first = site.module("pg_backup_info")["backups"][0]
@@ -108,14 +107,12 @@ def test_types(archiving_site: Site) -> None:
     assert (predicted["changed"], predicted["type"], predicted["backup"]) == (True, "incremental", {})
 
 
-@pytest.mark.one_version
 def test_incremental_without_a_full_is_refused(bare_site: Site) -> None:
     bare_site.play(task("pitr_configure", restart=True))
     bare_site.refused("no_parent_backup", "pg_backup", type="incremental")
     assert bare_site.backup_ids() == []
 
 
-@pytest.mark.one_version
 def test_full_finds_what_skipping_would_miss(archiving_site: Site) -> None:
     """Something changes a file behind the server's back, and puts size and time back."""
     site = archiving_site
@@ -133,7 +130,6 @@ def test_full_finds_what_skipping_would_miss(archiving_site: Site) -> None:
     assert site.backup_ids()[-1] == result["details"]["backup"], "the full backup itself is good, and stays"
 
 
-@pytest.mark.one_version
 def test_damaged_page_is_reported_and_can_be_refused(archiving_site: Site) -> None:
     site = archiving_site
     ((path,),) = site.cluster.sql("SELECT pg_relation_filepath('big')")
@@ -146,7 +142,6 @@ def test_damaged_page_is_reported_and_can_be_refused(archiving_site: Site) -> No
     assert result["backup"]["damaged_pages"] == 1
 
 
-@pytest.mark.one_version
 def test_rate_is_held(archiving_site: Site, new_place: Callable[[], Cluster]) -> None:
     """What is asked for reaches the engine: at a crawl, the deadline of the archive is not what ends it."""
     site = archiving_site

@@ -9,26 +9,16 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from harness import PROGRAMS, CommandFailed, run, server_user
-from support import STANZA, Site, objects, task
-
-DYING = Path(__file__).with_name("dying_backup.py")
+from harness import CommandFailed, run, server_user
+from support import Site, objects, script_command, task
 
 
 def dying_backup(site: Site, point: str) -> None:
     """Run a full backup that is killed at this point."""
-    script = site.folder / DYING.name
-    script.write_bytes(DYING.read_bytes())
-    script.chmod(0o644)
     with pytest.raises(CommandFailed) as failure:
-        run(
-            [PROGRAMS / "python", script, site.config_file, STANZA, point],
-            user=server_user(),
-            env={"PYTHONPATH": str(site.ansible.collections)},
-        )
+        run([*script_command(site, "dying_backup.py"), point], user=server_user(), env=site.python_path)
     assert failure.value.done.returncode == -signal.SIGKILL
 
 
@@ -49,7 +39,6 @@ def archiving_site(bare_site: Site) -> Site:
     return bare_site
 
 
-@pytest.mark.one_version
 @pytest.mark.parametrize("point", ["copying files", "journal", "stopping backup mode", "publishing"])
 def test_killed_backup_is_invisible_and_cleaned_up(archiving_site: Site, point: str) -> None:
     site = archiving_site
@@ -67,7 +56,6 @@ def test_killed_backup_is_invisible_and_cleaned_up(archiving_site: Site, point: 
     assert leftover == set()
 
 
-@pytest.mark.one_version
 def test_backup_goes_on_after_a_kill(archiving_site: Site) -> None:
     site = archiving_site
     site.cluster.sql("CREATE TABLE more AS SELECT g, md5(g::text) FROM generate_series(1, 200000) g; CHECKPOINT")
@@ -98,18 +86,12 @@ def test_backup_goes_on_after_a_kill(archiving_site: Site) -> None:
     )
 
 
-@pytest.mark.one_version
 def test_second_backup_says_who_is_running(archiving_site: Site) -> None:
     site = archiving_site
     # Stopped in the middle of copying by a signal that it cannot refuse, it still holds its intent.
-    script = site.folder / DYING.name
-    script.write_text(DYING.read_text().replace("SIGKILL", "SIGSTOP"))
-    script.chmod(0o644)
-    command = [
-        "setpriv", f"--reuid={server_user().pw_uid}", f"--regid={server_user().pw_gid}", "--clear-groups",
-        str(PROGRAMS / "python"), str(script), str(site.config_file), STANZA, "copying files",
-    ]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": str(site.ansible.collections), "HOME": str(site.folder)}
+    become = ["setpriv", f"--reuid={server_user().pw_uid}", f"--regid={server_user().pw_gid}", "--clear-groups"]
+    command = [*become, *script_command(site, "dying_backup.py"), "copying files"]
+    env = {**os.environ, **site.python_path, "DYING_SIGNAL": "SIGSTOP", "HOME": str(site.folder)}
     with subprocess.Popen(command, env=env, cwd="/") as first:
         try:
             os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WNOWAIT)
@@ -121,7 +103,6 @@ def test_second_backup_says_who_is_running(archiving_site: Site) -> None:
     assert len(site.backup_ids()) == 2
 
 
-@pytest.mark.one_version
 def test_of_two_that_begin_together_one_wins(archiving_site: Site) -> None:
     """The other says who holds the cluster."""
     site = archiving_site

@@ -16,8 +16,6 @@ from harness import Cluster, Postgres, run, server_user, wait_until
 from harness.playbooks import Ansible
 from support import STANZA, Site, assert_refused, objects, task, tree
 
-pytestmark = pytest.mark.one_version
-
 SYSTEM_IDENTIFIER_OFFSET, MAGIC_OFFSET = 24, 0
 
 

@@ -24,8 +24,6 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.
 from harness import Cluster, run
 from support import STANZA, Site, assert_refused, objects, task
 
-pytestmark = pytest.mark.one_version
-
 STOPS_POSTGRESQL = 200  # PostgreSQL takes a status above 125 for fatal, and any other for the end of the archive
 HEADER_BYTES = 41
 

@@ -7,28 +7,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-from harness import PROGRAMS, Cluster, run, server_user
-from support import STANZA, Site, start_and_recover, tree
-
-pytestmark = pytest.mark.one_version
-
-DYING = Path(__file__).with_name("dying_restore.py")
+from harness import Cluster, run, server_user
+from support import Site, script_command, start_and_recover, tree
 
 
 def dying_restore(site: Site, place: Cluster, point: str) -> None:
     """Run a restore that is killed at this point."""
-    script = place.socket_dir / DYING.name
-    script.write_bytes(DYING.read_bytes())
-    script.chmod(0o644)
-    done = run(
-        [PROGRAMS / "python", script, site.config_file, STANZA, site.command, place.data_directory, point],
-        user=server_user(),
-        env={"PYTHONPATH": str(site.ansible.collections)},
-        check=False,
-    )
+    command = [*script_command(site, "dying_restore.py", place.socket_dir), site.command, place.data_directory, point]
+    done = run(command, user=server_user(), env=site.python_path, check=False)
     assert done.returncode == -signal.SIGKILL, done
 
 
@@ -66,14 +53,11 @@ def test_what_could_be_started_is_never_taken_for_unfinished(site: Site, new_pla
 def test_a_failure_midway_keeps_to_the_same_rules(site: Site, new_place: Callable[[], Cluster]) -> None:
     """A file system that becomes full, here by a limit on the size of files."""
     place = new_place()
-    script = place.socket_dir / DYING.name
-    script.write_bytes(DYING.read_bytes())
-    script.chmod(0o644)
-    command = [PROGRAMS / "python", script, site.config_file, STANZA, site.command, place.data_directory, "never"]
+    command = [*script_command(site, "dying_restore.py", place.socket_dir), site.command, place.data_directory, "never"]
     done = run(
         ["prlimit", "--fsize=2000000", *command],
         user=server_user(),
-        env={"PYTHONPATH": str(site.ansible.collections)},
+        env=site.python_path,
         check=False,
     )
     assert done.returncode == 1 and "run the same restore again" in done.stderr

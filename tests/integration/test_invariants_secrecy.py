@@ -17,13 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from harness import Cluster
 from harness.playbooks import Ansible
 from psycopg import sql
 from support import Site, task
-
-pytestmark = pytest.mark.one_version
 
 CANARY = "canary7f3a9c"
 PASSWORD = f"tea: 'n' 5%/\\ {CANARY}"

@@ -17,13 +17,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from harness import PROGRAMS, run, server_user, wait_until
 from harness.machine import CLEAN_ENVIRONMENT
 from support import STANZA, Site, objects
-
-pytestmark = pytest.mark.one_version
 
 WATCHED = Path(__file__).with_name("watched_backup.py")
 

@@ -13,8 +13,6 @@ import pytest
 from harness import Cluster, run, server_user
 from support import Site, assert_refused, objects, task
 
-pytestmark = pytest.mark.one_version
-
 WORDS = "correct horse battery staple"
 
 

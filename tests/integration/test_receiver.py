@@ -71,7 +71,6 @@ def test_segments_and_the_unfinished_one_come_away_whatever_is_killed(
     assert orders_of(place) == [(n,) for n in range(1, 101)]  # which no finished segment has
 
 
-@pytest.mark.one_version
 def test_a_repository_that_is_away_is_waited_for(streaming: Site, new_folder: Callable[[], Path]) -> None:
     site, spool = streaming, new_folder() / "spool"
     away = site.repository.with_name("away")
@@ -87,7 +86,6 @@ def test_a_repository_that_is_away_is_waited_for(streaming: Site, new_folder: Ca
         receiver.waits_until_says("works again")
 
 
-@pytest.mark.one_version
 def test_both_ways_together_make_one_object_each(bare_site: Site, new_folder: Callable[[], Path]) -> None:
     site = bare_site
     site.play(task("pitr_configure", restart=True, archive_timeout=0))
@@ -102,7 +100,6 @@ def test_both_ways_together_make_one_object_each(bare_site: Site, new_folder: Ca
         assert site.cluster.sql("SELECT failed_count FROM pg_stat_archiver") == [(0,)]
 
 
-@pytest.mark.one_version
 def test_commits_that_would_hang_are_refused(streaming: Site, new_folder: Callable[[], Path]) -> None:
     site, spool = streaming, new_folder() / "spool"
     arguments = ("receive", "--wal-method", "stream", "--spool", spool, "--slot", SLOT)
@@ -119,7 +116,6 @@ def test_commits_that_would_hang_are_refused(streaming: Site, new_folder: Callab
         site.command_refused("receiver_would_hang_commits", *arguments, "--synchronous", "true")
 
 
-@pytest.mark.one_version
 def test_no_acknowledged_commit_is_missing_in_a_synchronous_spool(
     streaming: Site, new_folder: Callable[[], Path], new_place: Callable[[], Cluster]
 ) -> None:

@@ -9,11 +9,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from harness import Cluster, server_folder, server_user
 from support import Site, assert_refused, task, tree
-
-pytestmark = pytest.mark.one_version
 
 
 def files(root: Path) -> set[str]:

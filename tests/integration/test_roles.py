@@ -141,7 +141,6 @@ def state(host: Host) -> tuple[Any, ...]:
     return tree(host.folder), host.cluster.sql("SELECT name, setting FROM pg_settings ORDER BY 1")
 
 
-@pytest.mark.one_version
 def test_without_leave_to_restart_the_role_says_so_and_goes_on_when_it_has_happened(empty_host: Host) -> None:
     assert "has to be restarted" in empty_host.play("configure").output
     assert empty_host.cluster.sql("SHOW archive_mode") == [("off",)]
@@ -156,7 +155,6 @@ def test_without_leave_to_restart_the_role_says_so_and_goes_on_when_it_has_happe
 # backup
 
 
-@pytest.mark.one_version
 def test_backup_makes_one_and_a_young_enough_one_does(host: Host) -> None:
     made = host.play("backup").task("Back the clusters up").result["results"][0]["backup"]["id"]
     found = host.play("backup", lifeboat_max_age=1)
@@ -211,7 +209,6 @@ def test_pitr_brings_the_moment_before_the_accident_back(host: Host, new_place: 
     assert host.cluster.sql("SELECT to_regclass('precious')") == [(None,)]
 
 
-@pytest.mark.one_version
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -261,7 +258,6 @@ def test_a_failed_assertion_and_a_missed_target_fail_the_play_after_the_report(h
     assert "<script>" not in host.page
 
 
-@pytest.mark.one_version
 def test_broken_and_unreachable_hosts_do_not_keep_others_from_being_proven(host: Host) -> None:
     if not shutil.which("ssh"):
         cannot_be_had("a host that cannot be reached needs the program ssh")
@@ -282,7 +278,6 @@ misspelt {LOCAL} drill_jobs=many
 # What is wrong is refused
 
 
-@pytest.mark.one_version
 @pytest.mark.parametrize(
     ("playbook", "wrong", "says"),
     [

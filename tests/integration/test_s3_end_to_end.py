@@ -22,8 +22,6 @@ from support import Site, task
 GUIDE = CHECKOUT / "docs/guides/object-storage.md"
 ORDERS = {"name": "orders", "table": "orders", "database": "app", "equals": "5000"}
 
-pytestmark = pytest.mark.one_version
-
 
 @dataclass(frozen=True)
 class BucketSite(Site):

@@ -22,8 +22,6 @@ from harness.guard import processes_in
 from harness.playbooks import Ansible
 from support import STANZA, Site, assert_refused, task, tree
 
-pytestmark = pytest.mark.one_version
-
 # A namespace in which no further one can be made, as on a hardened machine or in most containers.
 LIMIT = "echo 0 > /proc/sys/user/max_user_namespaces"
 HARDENED = f'read go; exec sh -c \'{LIMIT}; exec "$@"\' sh "$@"'  # root there only from its next program on

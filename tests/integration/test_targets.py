@@ -22,8 +22,6 @@ from harness import Cluster, Postgres, wait_until
 from harness.playbooks import Ansible
 from support import Site, assert_refused, task, tree
 
-pytestmark = pytest.mark.one_version
-
 COMMIT = re.compile(r"tx:\s+(\d+), lsn: (\S+), .* desc: COMMIT (\S+ \S+) UTC")
 
 
@@ -149,10 +147,14 @@ def test_targets_outside_the_window_are_refused_and_nothing_is_touched(
 ) -> None:
     folder = new_folder()
     last, now = story.commits["a4"], datetime.now(timezone.utc)
+    # in the last archived segment, behind the switch that ended it
+    query = "SELECT (pg_current_wal_lsn() - (pg_walfile_name_offset(pg_current_wal_lsn())).file_offset - 8)::text"
+    ((behind_the_last_record,),) = story.site.cluster.sql(query)
     cases: list[tuple[str, dict[str, Any]]] = [
         ("target_beyond_archive", {"target_time": now.isoformat()}),
         ("target_beyond_archive", {"target_time": last.time.isoformat()}),  # included is what nothing comes after
         ("target_beyond_archive", {"target_lsn": "7F/0"}),
+        ("target_beyond_archive", {"target_lsn": behind_the_last_record}),
         ("target_beyond_archive", {"target_xid": last.xid + 1000}),
         ("restore_point_unknown", {"target_name": "the muddle"}),
         ("target_before_first_backup", {"target_time": (now - timedelta(days=3)).isoformat()}),
@@ -173,10 +175,10 @@ def test_targets_outside_the_window_are_refused_and_nothing_is_touched(
         assert_refused(code, result)
     assert results[0]["details"]["latest"] == last.time.isoformat()
     assert last.time.isoformat() in results[0]["happened"]
-    assert str(last.xid) in results[3]["happened"]
-    assert results[4]["details"]["nearest"][0] == "the middle"
-    assert "the middle" in results[4]["msg"]
-    assert results[8]["details"]["timelines"] == [1]
+    assert str(last.xid) in results[4]["happened"]
+    assert results[5]["details"]["nearest"][0] == "the middle"
+    assert "the middle" in results[5]["msg"]
+    assert results[9]["details"]["timelines"] == [1]
     assert list(folder.iterdir()) == []
     assert tree(story.site.folder) == before
     # excluded, the same moment has something behind it

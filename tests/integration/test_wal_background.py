@@ -10,11 +10,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from harness import Cluster, wait_until
 from support import Site, objects, start_and_recover, task
-
-pytestmark = pytest.mark.one_version
 
 
 def background_of(cluster: Cluster, job: str) -> list[int]:

@@ -22,7 +22,7 @@ from harness import Cluster
 Lsn = int
 Rows = Counter[int]  # how many rows each (sub)transaction has, as `xmin` shows them
 
-COMMIT, ABORT, PREPARE, INSERT, POINT, SWITCH, OTHER = "commit", "abort", "prepare", "insert", "point", "switch", ""
+COMMIT, ABORT, PREPARE, INSERT, POINT, OTHER = "commit", "abort", "prepare", "insert", "point", ""
 
 _LINE = re.compile(r"rmgr: (\w+)\s+len \(rec/tot\):\s+\d+/\s*(\d+), tx:\s+(\d+), lsn: (\w+/\w+), .*?desc: (.*)")
 _END = re.compile(
@@ -114,7 +114,7 @@ class Ledger:
             elif manager == "XLOG" and (found := _POINT.match(what)):
                 yield Record(lsn, end, POINT, name=found[1])
             else:
-                yield Record(lsn, end, SWITCH if (manager, what) == ("XLOG", "SWITCH") else OTHER)
+                yield Record(lsn, end)
 
     def begin_timeline(self, cluster: Cluster) -> int:
         """The cluster has been promoted: it goes on on the newest timeline that it has a history of."""

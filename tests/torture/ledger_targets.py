@@ -109,7 +109,8 @@ def _time(chance: random.Random, records: Sequence[Record], inclusive: bool) -> 
 def _lsn(chance: random.Random, records: Sequence[Record], inclusive: bool) -> Target:
     """Where a commit begins or ends, or anywhere between."""
     chosen = chance.choice([record for record in records if record.ends_transaction])
-    places = [chosen.lsn, chosen.end, chosen.lsn + 1, chosen.lsn - 8, chance.randrange(records[0].lsn, records[-1].end)]
+    anywhere = chance.randrange(records[0].lsn, records[-1].end)
+    places = [chosen.lsn, chosen.end, chosen.lsn + 1, chosen.lsn - 8, anywhere, records[-1].lsn + chance.choice([0, 1])]
     return Target(LSN, inclusive, lsn=chance.choice(places))
 
 

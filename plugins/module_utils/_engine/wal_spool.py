@@ -123,6 +123,12 @@ class WalSpool:
         """What an optional repository lacks."""
         return f"{self.folder}/owed/{repository}"
 
+    def owe(self, repository: str, file_name: str) -> None:
+        """An optional repository lacks this file from now on, until somebody has brought it."""
+        os.makedirs(self.owed(repository), 0o700, exist_ok=True)
+        with open(f"{self.owed(repository)}/{file_name}", "w", encoding="ascii"):
+            pass
+
     def dropped(self, repository: str) -> str:
         """What a repository will never get."""
         return f"{self.folder}/dropped/{repository}"

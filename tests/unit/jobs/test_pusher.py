@@ -18,7 +18,7 @@ import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import claim, pusher
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import archive, claim, pusher
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.configure_archiving import (
     archive_command,
 )
@@ -198,6 +198,21 @@ def test_an_optional_repository_gets_later_what_the_server_has_no_more(server: S
     for number in (5, 6):
         archived = archive.find(name_of(number))
         assert archived is not None and archive.fetch(archived) == wal(number)
+
+
+def test_what_the_foreground_has_archived_itself_is_owed_too(server: Server) -> None:
+    server.finish(5)
+    spec = ArchiveSpec(server.copies[:1], server.copies[1:])
+    back, warnings = away(server.copies[1]), list[str]()
+    path = server.data / "pg_wal" / name_of(5)
+    assert archive.push(archive.ArchiveRequest(spec, "main", path, server.data), warnings.append)
+    assert len(warnings) == 1 and "far" in warnings[0]
+    assert os.listdir(server.spool.owed("far")) == [name_of(5)]
+    path.unlink()
+    (server.data / f"pg_wal/archive_status/{name_of(5)}.ready").unlink()
+    back()
+    server.push(spec, until=lambda: os.listdir(server.spool.owed("far")) == [])
+    assert server.archived(server.copies[1]) == [name_of(5)]
 
 
 def test_another_content_of_the_name_holds_up_nobody_else(server: Server) -> None:

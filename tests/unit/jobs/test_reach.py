@@ -26,6 +26,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 from fakes import Collector
 from made import SEGMENT_BYTES, control_bytes, header
 
+LAST_RECORD = 2000
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
@@ -68,13 +69,18 @@ class Wal:
             f"rmgr: XLOG        len (rec/tot):     98/    98, tx:  0, lsn: {lsn}, prev 0/0, desc: RESTORE_POINT {name}"
             for name in points
         ]
+        last = format_lsn(number * SEGMENT_BYTES + LAST_RECORD)
+        self.records[number, "Standby"] = [
+            f"rmgr: Standby     len (rec/tot):     50/    50, tx:  0, lsn: {last}, prev 0/0, desc: RUNNING_XACTS next 9"
+        ]
 
     def start(self, argv: Sequence[str], *, output: Path, **_how: Any) -> Ended:
         """What pg_waldump would write."""
         options = dict(word.removeprefix("--").split("=", 1) for word in argv[1:])
         number = int(options["start"].partition("/")[2], 16) // SEGMENT_BYTES
         assert (Path(options["path"]) / name_of(number)).stat().st_size == SEGMENT_BYTES
-        output.write_text("\n".join(self.records[number, options["rmgr"]]))
+        wanted = [options["rmgr"]] if "rmgr" in options else ["Transaction", "XLOG", "Standby"]
+        output.write_text("\n".join(line for manager in wanted for line in self.records[number, manager]))
         return Ended()
 
     def decide(self, target: RecoveryTarget) -> Reach:
@@ -121,7 +127,8 @@ def whole(wal: Wal) -> Wal:
         (RecoveryTarget(day(4.95)), "backup2"),
         (RecoveryTarget(day(5), inclusive=False), "backup2"),
         (RecoveryTarget(day(2)), "backup1"),
-        (RecoveryTarget(lsn=7 * SEGMENT_BYTES - 1), "backup2"),
+        (RecoveryTarget(lsn=6 * SEGMENT_BYTES + LAST_RECORD), "backup2"),
+        (RecoveryTarget(lsn=6 * SEGMENT_BYTES - 1), "backup2"),
         (RecoveryTarget(lsn=4 * SEGMENT_BYTES), "backup1"),
         (RecoveryTarget(xid=820), "backup2"),
         (RecoveryTarget(xid=720), "backup1"),
@@ -140,6 +147,8 @@ def test_the_newest_backup_from_which_it_can_be_reached(whole: Wal, target: Reco
         (RecoveryTarget(day(5)), "target_beyond_archive", day(5).isoformat()),
         (RecoveryTarget(day(9)), "target_beyond_archive", day(5).isoformat()),
         (RecoveryTarget(lsn=7 * SEGMENT_BYTES), "target_beyond_archive", "0/700000"),
+        # within the last segment, but behind the last record: nothing would stop there
+        (RecoveryTarget(lsn=6 * SEGMENT_BYTES + LAST_RECORD + 1), "target_beyond_archive", "0/6007D0"),
         (RecoveryTarget(xid=822), "target_beyond_archive", "transaction 821"),
         (RecoveryTarget(name="earliest"), "restore_point_unknown", "early"),
     ],

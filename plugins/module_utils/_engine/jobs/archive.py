@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import wal_spool
 from ..clock import Clock, SystemClock
 from ..errors import IntegrityError, LifeboatError, PreconditionError
 from ..postgres import wal_names, wal_page
@@ -17,6 +18,7 @@ from ..repository.access import stanza_of
 from ..repository.stanza import Incarnation
 from ..repository.wal import WalArchive
 from ..specs import ArchiveSpec, WalCopy
+from ..wal_spool import WalSpool
 from . import claim
 
 _MAPPED_BYTES = 64 << 20
@@ -112,7 +114,7 @@ class Destination:
 def push(request: ArchiveRequest, warn: Callable[[str], None]) -> bool:
     """Store one file in every repository. True when it was new in any of the required ones.
 
-    An optional repository that fails is only warned about.
+    An optional repository that fails is warned about, and owed the file: the background brings it later.
     """
     life = request.incarnation or claim.require_claimed(request.data_directory)
     content = read_wal_file(request.path)
@@ -125,4 +127,14 @@ def push(request: ArchiveRequest, warn: Callable[[str], None]) -> bool:
             if copy in request.archive.required:
                 raise
             warn(f"{copy.name} does not have {request.path.name}: {exc.message}")
+            if request.incarnation is None:
+                _owe(request, copy.name, warn)
     return new
+
+
+def _owe(request: ArchiveRequest, repository: str, warn: Callable[[str], None]) -> None:
+    spool = WalSpool(str(request.data_directory), wal_spool.claimed_life(str(request.data_directory)) or "")
+    try:
+        spool.owe(repository, request.path.name)
+    except OSError as exc:
+        warn(f"nothing will bring {request.path.name} to {repository}: it cannot be noted ({exc.strerror})")

@@ -164,9 +164,22 @@ class TargetSearch:
         last, size = stretch.last_whole, choice.header.wal_segment_bytes
         end = stretch.end or ((last.number + 1) * size if last is not None else choice.header.stop_lsn)
         if lsn < end:
+            self._require_record(choice, stretch, lsn)
             return
         last_text = f"the WAL on the way to timeline {choice.path.timeline} ends at {format_lsn(end)}"
         raise self._beyond(choice, stretch, last_text, format_lsn(end))
+
+    def _require_record(self, choice: Choice, stretch: Stretch, lsn: Lsn) -> None:
+        """In the last segment there may be nothing any more, as behind a switch: PostgreSQL would not stop there."""
+        last = stretch.last_whole
+        if last is None or lsn < last.start_lsn or not self._can_look():
+            return
+        with self._search(choice) as search:
+            found = search.last_record(last)
+        if found is None or found < lsn:
+            text = f"the last record on the way to timeline {choice.path.timeline} is"
+            text += f" at {format_lsn(found)}" if found is not None else f" before {format_lsn(last.start_lsn)}"
+            raise self._beyond(choice, stretch, text, format_lsn(found if found is not None else last.start_lsn))
 
     # --- a restore point
 

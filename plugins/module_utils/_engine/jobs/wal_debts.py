@@ -69,8 +69,7 @@ class _Debt:
         make_folders(self._folder)
 
     def owe(self, file_name: str) -> None:
-        with open(f"{self._folder}/{file_name}", "w", encoding="ascii"):
-            pass
+        self._spool.owe(self._place.name, file_name)
 
     def files(self) -> list[str]:
         return sorted(os.listdir(self._folder))

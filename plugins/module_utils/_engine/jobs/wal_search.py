@@ -26,7 +26,7 @@ from . import last_wal
 from .archive import check_wal_file
 
 _INTO_THE_NEXT = 1 << 20  # bytes; longer than any record that is looked for
-_RECORD = re.compile(r"tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*? desc: (\w+) (.*)")
+_RECORD = re.compile(r"tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*? desc: (\S+) (.*)")
 _TIME = re.compile(r"(?:(\d+): )?(\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 _ENDS = frozenset({"COMMIT", "ABORT", "COMMIT_PREPARED", "ABORT_PREPARED"})
 
@@ -84,13 +84,17 @@ class WalSearch:
                 moment = datetime.fromisoformat(_padded(match[2])).replace(tzinfo=timezone.utc)
                 yield TransactionEnd(lsn, int(match[1] or xid), moment)
 
+    def last_record(self, segment: WalSegment) -> Lsn | None:
+        """Where the last record that begins in a segment does, if it is whole; behind it there may be nothing."""
+        return max((lsn for lsn, *_rest in self._records(segment)), default=None)
+
     def restore_points(self, segment: WalSegment) -> Iterator[RestorePoint]:
         """The restore points in a segment."""
         for lsn, _xid, what, rest in self._records(segment, "XLOG"):
             if what == "RESTORE_POINT":
                 yield RestorePoint(lsn, rest)
 
-    def _records(self, segment: WalSegment, manager: str) -> Iterator[tuple[Lsn, int, str, str]]:
+    def _records(self, segment: WalSegment, manager: str = "") -> Iterator[tuple[Lsn, int, str, str]]:
         following = self._path.segment(segment.number + 1, self._size)
         wanted = {each.name for each in (segment, following) if self._fetch(each)}
         for name in [each for each in self._fetched if each not in wanted]:
@@ -102,7 +106,8 @@ class WalSearch:
         if following.timeline == segment.timeline and following.name in wanted:
             end += min(self._size, _INTO_THE_NEXT)
         output = self._folder / "records"
-        argv = [self._program, f"--path={self._folder}", f"--timeline={segment.timeline}", f"--rmgr={manager}"]
+        argv = [self._program, f"--path={self._folder}", f"--timeline={segment.timeline}"]
+        argv += [f"--rmgr={manager}"] if manager else []
         argv += [f"--start={format_lsn(segment.start_lsn)}", f"--end={format_lsn(end)}"]
         # It ends with an error where the WAL does, in the middle of a segment or of a record.
         process = self._runner.start(argv, output=output, attempted=f"reading {segment.name}", env={"TZ": "UTC"})
