@@ -19,6 +19,8 @@ description:
     O(grace_hours) that finds that still nobody needs it. Run it regularly, for example after every backup.
   - The newest good backup is never removed, nor is one that a running backup builds on. The age of the parent of an
     incremental backup does not matter, because every backup is complete without the others.
+  - A repository that gets only the cluster's WAL keeps what the backups in its other repositories need, those that the
+    configuration file names. While one of them cannot be read, all WAL stays.
   - Backups may run at the same time. It can be interrupted at any moment; the next run goes on.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
@@ -170,6 +172,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_own
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
     create_repository,
+    elsewhere,
     expire,
     expire_summary,
 )
@@ -185,7 +188,9 @@ def main() -> None:
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
         policy = retention_policy.parse(settings.cluster_values(params))
-        request = expire.ExpireRequest(repository, cluster.stanza, policy)
+        others = settings.other_repositories(params, repository)
+        elsewhere.prepare(others)
+        request = expire.ExpireRequest(repository, cluster.stanza, policy, others)
 
         def task(sink: ProgressSink) -> dict[str, Any]:
             result = expire_summary.values(expire.run(request, SystemClock(), sink, check_mode=module.check_mode))

@@ -40,6 +40,11 @@ def archive_spec(params: dict[str, Any], cluster: ClusterSpec, repository: Repos
     return ArchiveSpec((WalCopy("main", repository),))
 
 
+def other_repositories(params: dict[str, Any], repository: RepositorySpec) -> tuple[RepositorySpec, ...]:
+    """The cluster's repositories in the file but for this one."""
+    return config.other_repositories(Path(params["config_file"] or config.DEFAULT_PATH), params["cluster"], repository)
+
+
 def command_options(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> list[str]:
     """How the on-host command is told the same: by name where the file says the same, else option by option."""
     path = Path(params["config_file"] or config.DEFAULT_PATH)

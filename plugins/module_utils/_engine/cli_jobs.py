@@ -234,10 +234,14 @@ def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from . import retention_policy
-    from .jobs import create_repository, expire, expire_summary
+    from . import config, retention_policy
+    from .jobs import create_repository, elsewhere, expire, expire_summary
 
-    request = expire.ExpireRequest(repository, cluster.stanza, retention_policy.parse(arguments.settings))
+    path = arguments.config or config.DEFAULT_PATH
+    others = config.other_repositories(path, arguments.cluster, repository) if arguments.cluster else ()
+    elsewhere.prepare(others)
+    policy = retention_policy.parse(arguments.settings)
+    request = expire.ExpireRequest(repository, cluster.stanza, policy, others)
 
     def task(sink: ProgressSink) -> dict[str, Any]:
         return expire_summary.values(expire.run(request, SystemClock(), sink, check_mode=arguments.dry_run))

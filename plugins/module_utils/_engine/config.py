@@ -162,6 +162,15 @@ def archive_spec(settings: Settings, path: Path, name: str) -> ArchiveSpec:
     return ArchiveSpec(copies(required), copies(optional), _drop_policy(name, cluster.get("wal_drop_after")))
 
 
+def other_repositories(path: Path, name: str, repository: RepositorySpec) -> tuple[RepositorySpec, ...]:
+    """The repositories of a cluster but for one; none where the file does not have the cluster."""
+    settings = read(path) if path.exists() else None
+    if settings is None or name not in settings.clusters:
+        return ()
+    copies = archive_spec(settings, path, name).copies
+    return tuple(copy.repository for copy in copies if copy.repository.url != repository.url)
+
+
 def _cluster(settings: Settings, path: Path, name: str) -> Mapping[str, str]:
     if name not in settings.clusters:
         known = ", ".join(sorted(settings.clusters)) or "none"

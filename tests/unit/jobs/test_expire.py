@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import (
     InterruptedJobError,
     StorageError,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making, expire_summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.elsewhere import Backups, Elsewhere
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.expire import (
     Amount,
     ExpireResult,
@@ -33,6 +36,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import Policy, parse
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.base import Unfinished
 from fakes import MemoryStore
 from made_cluster import Cluster
@@ -47,9 +51,11 @@ class Killed(BaseException):
     """What kill -9 does, as far as the code is concerned: nothing after it runs."""
 
 
-def expire(cluster: Cluster, policy: Policy = LAST, **how: Any) -> ExpireResult:
+def expire(
+    cluster: Cluster, policy: Policy = LAST, elsewhere: Callable[[], Backups | None] = lambda: None
+) -> ExpireResult:
     """Run it, having made sure that its prediction is what it then does."""
-    run = Expiry(cluster.stanza, policy, cluster.clock, cluster.sink).run
+    run = Expiry(cluster.stanza, policy, cluster.clock, cluster.sink, elsewhere).run
     store = cluster.stanza.repository.store
     assert isinstance(store, MemoryStore)
     before = dict(store.objects)
@@ -198,6 +204,34 @@ def test_wal_goes_when_nobody_needs_it_and_a_rule_is_there(cluster: Cluster, sto
 def test_wal_of_an_incarnation_without_a_backup_waits_for_its_first(cluster: Cluster, store: MemoryStore) -> None:
     cluster.put_wal(0, 1, 2)
     assert not expire(cluster).changed
+
+
+def test_in_a_repository_without_backups_those_elsewhere_say_which_wal_is_needed(
+    cluster: Cluster, store: MemoryStore
+) -> None:
+    cluster.put_wal(0, 1, 2, 3)
+    old, new = ({"start_lsn": n * made.SEGMENT_BYTES + 40, "stop_lsn": n * made.SEGMENT_BYTES + 500} for n in (1, 2))
+    life = cluster.life.incarnation
+    backups = [made.header(incarnation=life, **each) for each in (old, new)]
+    for nobody_knows in (None, Backups(), Backups([made.header(incarnation="another life", **old)])):
+        assert not expire(cluster, elsewhere=lambda known=nobody_knows: known).changed
+    assert not expire(cluster, elsewhere=lambda: Backups(backups, {life})).changed  # one may begin anywhere
+    assert not expire(cluster, NO_RULE, lambda: Backups(backups)).changed
+
+    (gone,) = expire(cluster, elsewhere=lambda: Backups(backups)).wal
+    assert (gone.first, gone.files) == (f"{1:08X}{0:016X}", 1)
+    expire(cluster, elsewhere=lambda: Backups(backups[1:]))
+    cluster.clock.sleep(DAY)
+    expire(cluster, elsewhere=lambda: Backups(backups))  # the older one is there again: what was marked for it stays
+    assert [each.file_name for each in cluster.archive.segments(1)] == [f"{1:08X}{n:016X}" for n in (1, 2, 3)]
+    assert not expire(cluster, elsewhere=lambda: None).changed
+
+
+def test_while_another_repository_cannot_be_read_its_wal_stays(cluster: Cluster, tmp_path: Path) -> None:
+    gone = RepositorySpec(str(tmp_path / "unmounted"), KeySpec(key_file=tmp_path / "key"))
+    assert Elsewhere([gone], "main", cluster.sink).look() is None
+    assert [event for event in cluster.sink.events if isinstance(event, Warned) and "unmounted" in event.message]
+    assert Elsewhere([], "main", cluster.sink).look() is None
 
 
 def test_a_backup_that_cannot_be_restored_is_told_and_does_not_count(

@@ -11,7 +11,7 @@ killed, there is never a backup to be seen of which something is missing, and th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -29,6 +29,7 @@ from ..sources import workers
 from ..specs import RepositorySpec
 from ..store.base import Unfinished
 from . import retention
+from .elsewhere import Backups, Elsewhere
 from .retention import Verdict
 from .survey import Survey, Surveyor
 from .wal_retention import unneeded_wal
@@ -89,20 +90,30 @@ class ExpireRequest:
     repository: RepositorySpec
     stanza: str
     policy: Policy = Policy()
+    others: tuple[RepositorySpec, ...] = ()  # the cluster's other repositories
 
 
 def run(request: ExpireRequest, clock: Clock, sink: ProgressSink, *, check_mode: bool = False) -> ExpireResult:
     """Expire what the policy does not keep, mark what nobody needs, delete what was marked long enough ago."""
     stanza = stanza_of(request.repository, request.stanza)
     stanza.require_registered()
-    return Expiry(stanza, request.policy, clock, sink).run(check_mode=check_mode)
+    elsewhere = Elsewhere(request.others, request.stanza, sink)
+    return Expiry(stanza, request.policy, clock, sink, elsewhere.look).run(check_mode=check_mode)
 
 
 class Expiry:
     """One run."""
 
-    def __init__(self, stanza: Stanza, policy: Policy, clock: Clock, sink: ProgressSink) -> None:
+    def __init__(
+        self,
+        stanza: Stanza,
+        policy: Policy,
+        clock: Clock,
+        sink: ProgressSink,
+        elsewhere: Callable[[], Backups | None] = lambda: None,
+    ) -> None:
         self._stanza = stanza
+        self._elsewhere = elsewhere
         self._store = stanza.repository.store
         self._root = layout.stanza_folder(stanza.name)
         self._policy = policy
@@ -198,7 +209,8 @@ class Expiry:
     def _garbage(self, seen: Survey, without: Collection[str] = (), finished: Collection[str] = ()) -> dict[str, str]:
         found = seen.garbage(without=without, finished=finished)
         if self._policy.expires_something:
-            found.update(unneeded_wal(self._stanza, seen, self._policy, without=without, finished=finished))
+            gone = {"without": without, "finished": finished}
+            found.update(unneeded_wal(self._stanza, seen, self._policy, elsewhere=self._elsewhere, **gone))
         return found
 
     def _ripe(self, marks: list[Mark]) -> list[Mark]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from ..errors import IntegrityError
@@ -15,15 +15,27 @@ from ..repository.manifest import Header
 from ..repository.stanza import Incarnation, Stanza
 from ..repository.wal import WalArchive
 from ..retention_policy import Policy
+from .elsewhere import Backups
 from .retention import newest_before
 from .survey import Survey
 from .wal_need import Histories, WalNeed
 
 
 def unneeded_wal(
-    stanza: Stanza, seen: Survey, policy: Policy, *, without: Collection[str] = (), finished: Collection[str] = ()
+    stanza: Stanza,
+    seen: Survey,
+    policy: Policy,
+    *,
+    elsewhere: Callable[[], Backups | None],
+    without: Collection[str] = (),
+    finished: Collection[str] = (),
 ) -> dict[str, str]:
-    """Objects, each with the reason, as if the backups `without` and the intents `finished` were gone."""
+    """Objects, each with the reason, as if the backups `without` and the intents `finished` were gone.
+
+    In a repository without a backup those that are `elsewhere` count.
+    """
+    if not seen.headers:
+        return _unneeded_elsewhere(stanza, seen, elsewhere())
     kept = [header for header in seen.headers if header.backup_id not in without]
     to_any_point, to_their_end = _divided(kept, seen, policy)
     protected = {intent.incarnation for intent in seen.intents if intent.backup_id not in finished}
@@ -45,6 +57,23 @@ def unneeded_wal(
         )
         names = need.unneeded(objects, is_over=life != lives[-1])
         found.update({name: "no kept backup needs this WAL" for file in names for name in objects[file]})
+    return found
+
+
+def _unneeded_elsewhere(stanza: Stanza, seen: Survey, backups: Backups | None) -> dict[str, str]:
+    if backups is None or not backups.headers:
+        return {}
+    protected = {*backups.in_work, *(intent.incarnation for intent in seen.intents)}
+    lives = stanza.incarnations()
+    found = {}
+    for life in lives:
+        own = [header for header in backups.headers if header.incarnation == life.incarnation]
+        if life.incarnation in protected or (not own and life == lives[-1]):
+            continue
+        objects = seen.wal_of(life.incarnation)
+        need = WalNeed(own, [], _histories(stanza, life, objects), life.wal_segment_bytes)
+        names = need.unneeded(objects, is_over=life != lives[-1])
+        found.update({name: "no backup elsewhere needs this WAL" for file in names for name in objects[file]})
     return found
 
 
