@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from harness import Cluster, Postgres, RunFolder, main_version, versions
 from harness.playbooks import Ansible, install_collection
-from lifeboat_fixtures import bare_site, new_folder, new_place, site
+from lifeboat_fixtures import bare_site, new_folder, new_place, site, streaming
 from s3_fixtures import proxy, s3, s3_place, s3_spec, s3_store, store_for, troubled_store
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "s3_store",
     "site",
     "store_for",
+    "streaming",
     "troubled_store",
 ]
 

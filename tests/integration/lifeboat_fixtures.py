@@ -47,6 +47,16 @@ def bare_site(cluster: Cluster, ansible: Ansible, new_folder: Callable[[], Path]
 
 
 @pytest.fixture
+def streaming(bare_site: Site) -> Site:
+    """A site whose cluster has a claim and a backup, and hands no WAL over by itself any more."""
+    bare_site.play(task("pitr_configure", restart=True, archive_timeout=0), task("pg_backup"))
+    bare_site.cluster.sql("SELECT pg_create_physical_replication_slot('lifeboat_main', true)")
+    bare_site.cluster.set(archive_mode="off")
+    bare_site.cluster.restart()
+    return bare_site
+
+
+@pytest.fixture
 def new_place(postgres: Postgres, new_folder: Callable[[], Path]) -> Iterator[Callable[[], Cluster]]:
     """Places for restores: clusters whose data directory does not exist yet. They go with the test."""
     with ExitStack() as places:

@@ -9,12 +9,12 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import server_user, wait_until
+from harness import Cluster, server_user, wait_until
 from harness.machine import CLEAN_ENVIRONMENT
 from support import STANZA, Site, objects
 
@@ -39,7 +39,7 @@ class Receiver:
         user = server_user() if os.geteuid() == 0 else None
         words: Sequence[str | Path] = [
             self.site.command, "receive", "--config", self.site.config_file, "--cluster", self._cluster,
-            "--wal-method", "both", "--spool", self.spool, "--partial-interval", "0.4", *self._options,
+            "--wal-method", "stream", "--spool", self.spool, "--partial-interval", "0.4", *self._options,
         ]  # fmt: skip
         with self.said.open("ab") as log:
             self.process = subprocess.Popen(
@@ -108,30 +108,37 @@ class Receiver:
 
 def archived(repository: Path) -> set[str]:
     """Names of the WAL files in a repository's directory."""
-    return {Path(name).name.rpartition("-")[0] for name in objects(repository) if "/wal/" in name}
+    return wal_files(objects(repository))
 
 
-def partials(repository: Path) -> list[str]:
-    """Names of the shipped partials there."""
-    return [Path(name).name for name in objects(repository) if "/partials/" in name]
+def wal_files(names: Iterable[str]) -> set[str]:
+    """Those of an archive, among the names of objects."""
+    return {Path(name).name.rpartition("-")[0] for name in names if "/wal/" in name}
 
 
-def finish_segment(site: Site) -> str:
+def partials(names: Iterable[str]) -> list[tuple[str, int]]:
+    """The shipped partials among the names of objects: segments, and how much there is of them."""
+    found = [Path(name).name.partition("-")[0].split(".") for name in names if "/partials/" in name]
+    return [(segment, int(length, 16)) for segment, length in found]
+
+
+def finish_segment(cluster: Cluster) -> str:
     """Something happens and a segment ends; its name."""
-    site.cluster.sql("SELECT pg_create_restore_point('something')")
-    ((segment,),) = site.cluster.sql("SELECT pg_walfile_name(pg_switch_wal())")
+    cluster.sql("SELECT pg_create_restore_point('something')")
+    ((segment,),) = cluster.sql("SELECT pg_walfile_name(pg_switch_wal())")
     return str(segment)
 
 
-def wait_for_shipped(site: Site, repository: Path) -> None:
+def wait_for_shipped(cluster: Cluster, names: Callable[[], Iterable[str]]) -> None:
     """Wait until all that has been written up to now is shipped, in a segment or in a partial."""
-    ((segment, offset),) = site.cluster.sql(
+    ((segment, offset),) = cluster.sql(
         "SELECT file_name, file_offset FROM pg_walfile_name_offset(pg_current_wal_flush_lsn())"
     )
 
     def shipped() -> bool:
-        lengths = [name.partition("-")[0].split(".") for name in partials(repository)]
-        there = any(name == segment and int(length, 16) >= offset - 8 for name, length in lengths)
-        return there or segment in archived(repository)
+        seen = list(names())
+        # records are aligned to eight bytes, with zeros, which are not shipped
+        there = any(name == segment and length >= offset - 8 for name, length in partials(seen))
+        return there or segment in wal_files(seen)
 
     wait_until(shipped, f"{segment} was shipped up to {offset}")

@@ -20,16 +20,6 @@ from support import Site, objects, task
 SLOT = "lifeboat_main"
 
 
-@pytest.fixture
-def streaming(bare_site: Site) -> Site:
-    """A site whose cluster is claimed and has a backup, and hands nothing over by itself any more."""
-    site = bare_site
-    site.play(task("pitr_configure", restart=True, archive_timeout=0), task("pg_backup"))
-    site.cluster.set(archive_mode="off")
-    site.cluster.restart()
-    return site
-
-
 def orders_of(cluster: Cluster) -> list[tuple[object, ...]]:
     return cluster.sql("SELECT n FROM acknowledged ORDER BY n")
 
@@ -42,23 +32,23 @@ def test_segments_and_the_unfinished_one_come_away_whatever_is_killed(
     site.cluster.sql("CREATE TABLE acknowledged (n int)")
     with Receiver(site, spool, "--slot", SLOT) as receiver:
         receiver.waits_until_says("receiving WAL")
-        names = [finish_segment(site) for _each in range(2)]
+        names = [finish_segment(site.cluster) for _each in range(2)]
         wait_until(lambda: set(names) <= archived(site.repository), "the segments were there")
         assert stat.S_IMODE(spool.stat().st_mode) == 0o700
         site.command_refused("receiver_running", "receive", "--wal-method", "stream", "--spool", spool)
 
         os.kill(receiver.program(), signal.SIGKILL)  # it comes again
-        names.append(finish_segment(site))
+        names.append(finish_segment(site.cluster))
         wait_until(lambda: set(names) <= archived(site.repository), "it went on after its program was killed")
 
         receiver.kill()
-        names += [finish_segment(site) for _each in range(2)]  # the slot holds them
+        names += [finish_segment(site.cluster) for _each in range(2)]  # the slot holds them
         receiver.start()
         wait_until(lambda: set(names) <= archived(site.repository), "it went on after it was killed")
 
         site.cluster.sql("INSERT INTO acknowledged SELECT generate_series(1, 100)")
-        wait_for_shipped(site, site.repository)
-        assert len(partials(site.repository)) == 1
+        wait_for_shipped(site.cluster, lambda: objects(site.repository))
+        assert len(partials(objects(site.repository))) == 1
         left = {path.name for path in (spool / "pg_wal").iterdir() if len(path.name) == 24}
         assert left == {names[-1]}  # the newest stays, so that an old pg_receivewal knows where to go on
 
@@ -77,7 +67,7 @@ def test_a_repository_that_is_away_is_waited_for(streaming: Site, new_folder: Ca
     with Receiver(site, spool) as receiver:
         receiver.waits_until_says("receiving WAL")
         site.repository.rename(away)
-        names = [finish_segment(site) for _each in range(3)]
+        names = [finish_segment(site.cluster) for _each in range(3)]
         receiver.waits_until_says("repository_missing")
         wait_until(lambda: set(names) <= set(receiver.status()["waiting_segments"]), "they waited in the spool")
         assert set(names) <= {path.name for path in (spool / "pg_wal").iterdir()}
@@ -92,7 +82,7 @@ def test_both_ways_together_make_one_object_each(bare_site: Site, new_folder: Ca
     with Receiver(site, new_folder() / "spool") as receiver:
         receiver.waits_until_says("receiving WAL")
         for _each in range(3):
-            finish_segment(site)
+            finish_segment(site.cluster)
         newest = site.archive_everything()
         wait_until(lambda: (receiver.status()["shipped"] or {}).get("segment") == newest, "the receiver had it too")
         there = [Path(name).name.rpartition("-")[0] for name in objects(site.repository) if "/wal/" in name]

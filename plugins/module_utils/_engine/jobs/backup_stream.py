@@ -47,11 +47,13 @@ from .backup_request import BackupRequest, BackupResult
 def require_source(server: RemoteServer, stanza: Stanza, life: Incarnation, headers: list[Header]) -> None:
     """What must be so before a backup by protocol may start."""
     attempted = "checking whether this server can be backed up"
-    if server.archive_mode == "off" and not server.in_recovery and not WalArchive(stanza, life).timelines():
+    archive = WalArchive(stanza, life)
+    comes = server.archive_mode != "off" or archive.timelines() or archive.partials.there()
+    if not comes and not server.in_recovery:
         raise PreconditionError(
             attempted,
             "its archive_mode is off and no WAL has come to the repository another way, so the backup's never would.",
-            "Set up archiving on its host with the module pitr_configure, or archive what pg_receivewal brings.",
+            "Set up archiving on its host with the module pitr_configure, or start its receiver (lifeboat receive).",
             code="archiving_off",
         )
     own = [each for each in headers if each.incarnation == life.incarnation]

@@ -38,7 +38,9 @@ _WATCH_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _END_SECONDS = 10.0
 _FRUITLESS = 3  # starts that brought nothing before the server is taken not to have what comes next
-_FATAL_CODES = frozenset({"receiver_would_hang_commits", "slot_of_another_kind", "postgres_program_missing"})
+_FATAL_CODES = frozenset(
+    {"receiver_would_hang_commits", "slot_of_another_kind", "postgres_program_missing", "cluster_not_claimed"}
+)
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,7 @@ class _Receiver:
     def _begin(self) -> None:
         """Ask the server who it is, then start pg_receivewal."""
         cluster = self._request.cluster
-        owner = self._source.require_claim()
-        self._spool.belong_to(owner)
-        self._owner = owner
+        self._owner = owner = self._claim()
         self._found = found = self._source.prepare(owner)
         if self._fruitless >= _FRUITLESS:
             self._fruitless = 0
@@ -180,6 +180,17 @@ class _Receiver:
         where = f"timeline {found.server.timeline}, from {self._began}, slot {cluster.receive.slot}"
         self._sink.emit(PhaseStarted("receiving WAL", where))
         self._watch_at = self._clock.monotonic()
+
+    def _claim(self) -> SpoolOwner:
+        """Whose WAL it is. While the repository cannot be asked, what was so before holds: receiving goes on."""
+        try:
+            owner = self._source.require_claim()
+        except LifeboatError as exc:
+            if self._owner is None or isinstance(exc, (IntegrityError, UnsupportedError)):
+                raise
+            return self._owner
+        self._spool.belong_to(owner)
+        return owner
 
     def _after_end(self, error: LifeboatError) -> None:
         """Nothing came of a start: perhaps the server no longer has what comes next."""

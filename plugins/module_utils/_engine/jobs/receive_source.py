@@ -21,8 +21,9 @@ from ..postgres.connection import Connection, connect
 from ..postgres.replication import RemoteServer, Replication
 from ..postgres.slots import Slot
 from ..postgres.timeline_path import Path as Way
-from ..postgres.wal_names import WalSegment, format_lsn, history_name
+from ..postgres.wal_names import WalSegment, format_lsn, history_name, parse_segment_name
 from ..repository.access import stanza_of
+from ..repository.wal import WalArchive
 from ..specs import ArchiveSpec, ClusterSpec, ConnectionSpec
 from . import claim
 from .archive import Destination
@@ -96,10 +97,10 @@ class Source:
                 raise hanging
             begin = self._after_failover(server, way, size)
             slot = self._slot(sql)
+        found = Found(server, way, slot)
         if begin is None:
-            begin = way.segment((slot.restart_lsn or server.position) // size, size)
-            self._spool.seed(begin)
-        return Found(server, way, slot)
+            self._spool.seed(self._first_begin(owner, found))
+        return found
 
     def watch(self) -> list[str]:
         """What somebody should know while receiving goes on."""
@@ -188,21 +189,48 @@ class Source:
         """Go on with what the server still has; the names of the segments that nobody has archived."""
         size = owner.wal_segment_bytes
         begin = self._spool.next_segment(size)
-        first = (found.slot.restart_lsn or found.server.position) // size
+        with connect(self.connection(), None) as sql:
+            first = self._oldest(sql, found.way, size)
         if begin is None or begin.number >= first:
             return []
         skipped = [found.way.segment(number, size) for number in range(begin.number, first)]
-        facts = claim.Facts(owner.system_identifier, owner.major_version, size, 0)
-        place = Destination(
-            self._archive.required[0], owner.stanza, lambda: facts, owner.incarnation, self._clock
-        ).archive()
-        missing = [segment.name for segment in skipped if place.find(segment.name) is None]
+        archive = self._archive_of(owner)
+        missing = [segment.name for segment in skipped if archive.find(segment.name) is None]
         unfinished = self._spool.partials(size)
         if unfinished:
             folder = self._spool.set_aside(unfinished, self._clock)
             self._warn(f"{', '.join(each.name for each in unfinished)}, which cannot be finished, lie in {folder}")
         self._spool.seed(found.way.segment(first, size))
         return missing
+
+    def _oldest(self, sql: Connection, way: Way, size: int) -> int:
+        """The number of the oldest segment that can still be had."""
+        try:
+            there = set(slots.wal_files(sql))
+        except PreconditionError:  # the role may not look: then what a new slot holds
+            slots.make_again(sql, self._cluster.receive.slot)
+            slot = slots.look(sql, self._cluster.receive.slot)
+            return ((slot.restart_lsn if slot else None) or 0) // size
+        numbers = {parse_segment_name(name, size).number for name in there}
+        return min(number for number in numbers if way.segment(number, size).name in there)
+
+    def _archive_of(self, owner: SpoolOwner) -> WalArchive:
+        facts = claim.Facts(owner.system_identifier, owner.major_version, owner.wal_segment_bytes, 0)
+        copy = self._archive.required[0]
+        return Destination(copy, owner.stanza, lambda: facts, owner.incarnation, self._clock).archive()
+
+    def _first_begin(self, owner: SpoolOwner, found: Found) -> WalSegment:
+        """Where an empty spool begins: behind what is archived, and no later than what the slot holds."""
+        size = owner.wal_segment_bytes
+        held = (found.slot.restart_lsn or found.server.position) // size
+        archive = self._archive_of(owner)
+        for leg in reversed(found.way.legs):
+            end = held if leg.end is None else leg.end // size
+            numbers = [parse_segment_name(each.file_name, size).number for each in archive.segments(leg.timeline)]
+            behind = [number + 1 for number in numbers if number < end]
+            if behind:
+                return found.way.segment(min(held, behind[-1]), size)
+        return found.way.segment(held, size)
 
 
 def _not_ours(happened: str) -> IntegrityError:

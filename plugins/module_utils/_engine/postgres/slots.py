@@ -120,6 +120,12 @@ def make_again(connection: Connection, name: str) -> None:
     _create(connection, name)
 
 
+def wal_files(connection: Connection) -> list[str]:
+    """The segments that the server still has; a role without pg_monitor may not ask."""
+    query = "SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
+    return [name for (name,) in connection.rows("asking which WAL the server still has", query)]
+
+
 def drop(connection: Connection, name: str, *, check_mode: bool = False) -> bool:
     """Remove the slot; False when there is none. One that is in use is refused: its receiver has to end first."""
     attempted = f"dropping the replication slot {name}"
