@@ -37,13 +37,9 @@ class Receiver:
     def start(self) -> None:
         """Start it; `said` goes on where it was."""
         user = server_user() if os.geteuid() == 0 else None
-        words: Sequence[str | Path] = [
-            self.site.command, "receive", "--config", self.site.config_file, "--cluster", self._cluster,
-            "--wal-method", "stream", "--spool", self.spool, "--partial-interval", "0.4", *self._options,
-        ]  # fmt: skip
         with self.said.open("ab") as log:
             self.process = subprocess.Popen(
-                words,
+                list(self.words()),
                 env={**CLEAN_ENVIRONMENT, "HOME": str(self.spool.parent), **self._env},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -53,6 +49,13 @@ class Receiver:
                 group=user.pw_gid if user else None,
                 extra_groups=[] if user else None,
             )
+
+    def words(self) -> Sequence[str | Path]:
+        """The command line."""
+        return [
+            self.site.command, "receive", "--config", self.site.config_file, "--cluster", self._cluster,
+            "--wal-method", "stream", "--spool", self.spool, "--partial-interval", "0.4", *self._options,
+        ]  # fmt: skip
 
     def kill(self) -> None:
         """As when the machine loses power."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Cluster, server_user, wait_until
+from harness import PASSWORD as SUPERUSERS_PASSWORD
+from harness import PASSWORD_ROLE, Cluster, server_user, wait_until
 from harness.cluster import LOCAL_ADDRESS
 from harness.playbooks import Ansible
 from harness.s3 import Place, S3Server
@@ -64,7 +65,7 @@ def test_a_server_in_a_container_is_received_from_by_tcp_into_a_bucket_and_its_h
     site.play(
         agent,
         task("pg_backup_repository", create_key=True),
-        task("pitr_configure", login_password=PASSWORD),
+        task("pitr_configure", login_user=PASSWORD_ROLE, login_password=SUPERUSERS_PASSWORD),
     )
 
     def names() -> list[str]:
