@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from harness import PASSWORD as SUPERUSERS_PASSWORD
 from harness import PASSWORD_ROLE, Cluster, server_user, wait_until
 from harness.cluster import LOCAL_ADDRESS
@@ -19,8 +18,6 @@ from harness.s3 import Place, S3Server
 from receiving import Receiver, finish_segment, wait_for_shipped, wal_files
 from support import Site, task
 from write_load import WriteLoad
-
-pytestmark = pytest.mark.one_version
 
 ROLE, PASSWORD = "receiver", "only: to 'receive'"
 

@@ -14,8 +14,6 @@ from harness import Cluster, server_folder, wait_until
 from receiving import Receiver, archived, finish_segment, partials, wait_for_shipped
 from support import Site, objects
 
-pytestmark = pytest.mark.one_version
-
 
 @pytest.fixture
 def standby(streaming: Site, new_folder: Callable[[], Path]) -> Iterator[Cluster]:

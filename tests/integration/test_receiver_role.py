@@ -10,14 +10,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from harness import Cluster, cannot_be_had, run, server_user, wait_until
 from harness.playbooks import Ansible
 from receiving import Receiver, archived, finish_segment
 from support import Site
 from test_roles import Host
-
-pytestmark = pytest.mark.one_version
 
 
 def test_a_receiver_comes_with_the_configuration_and_goes_with_it(

@@ -165,7 +165,6 @@ def test_backup_makes_one_and_a_young_enough_one_does(host: Host) -> None:
 # status
 
 
-@pytest.mark.one_version
 def test_status_is_about_every_host_and_fails_where_it_is_critical(host: Host) -> None:
     well = host.play("status")
     assert "1 of 1 clusters are well" in well.output

@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from harness import run, server_folder, server_user, wait_until
 from harness.cluster import LOCAL_ADDRESS, PASSWORD, PASSWORD_ROLE
 from receiving import Receiver, finish_segment
 from support import Result, Site, task, tree
-
-pytestmark = pytest.mark.one_version
 
 
 def seen(site: Site, status: int, *arguments: str, **how: Any) -> Result:
