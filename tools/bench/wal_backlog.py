@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from functools import cache
@@ -53,11 +54,15 @@ class Backlog:
         return str(name)
 
     def _fill(self) -> None:
+        """Each round begins after a checkpoint, as on a server whose checkpoints are minutes apart: whole pages go into
+        WAL again, and 150 segments take minutes, not half an hour.
+        """
         query = "SELECT pg_current_wal_lsn() - %(start)s::pg_lsn > %(bytes)s"
         ((start,),) = self._cluster.sql("SELECT pg_current_wal_lsn()")
         needed = SEGMENTS * (16 << 20)
         while self._cluster.sql(query, start=start, bytes=needed) != [(True,)]:
             options = ("--no-vacuum", f"--client={_CLIENTS}", f"--transactions={_TRANSACTIONS}", "--protocol=prepared")
+            self._cluster.sql("CHECKPOINT")
             self._cluster.run("pgbench", *options, "app")
         self._cluster.sql("SELECT pg_switch_wal()")
         self._cluster.sql("CHECKPOINT")
@@ -113,22 +118,28 @@ class Backlog:
             contender.restore_to_end(self.bench.full_backup(contender), directory),
         )
         cluster = self._cluster
+        restored = cluster.postgres.adopt(directory, cluster.port + 1, cluster.socket_dir)
         options = {
-            "port": str(cluster.port + 1),
-            "unix_socket_directories": str(cluster.socket_dir),
-            "hot_standby": "off",  # so that the server says that it is there when it has recovered
+            "port": str(restored.port),
+            "unix_socket_directories": str(restored.socket_dir),
+            "hot_standby": "off",  # nobody gets in before all of it is replayed
             "archive_mode": "off",
         }
         settings = " ".join(f"-c {name}={value}" for name, value in options.items())
-        control: list[str | Path] = [
-            cluster.postgres.bin_dir / "pg_ctl",
-            "--pgdata",
-            directory,
-            "--wait",
-            f"--timeout={_SECONDS}",
-        ]
-        log: list[str | Path] = ["--log", directory / "recovery.log"]
+        programs = cluster.postgres.bin_dir
+        control = [f"{programs}/pg_ctl", f"--pgdata={directory}", "--wait", f"--timeout={_SECONDS}"]
+        start = [*control, f"--log={directory}/recovery.log", f"--options={settings}", "start"]
+        asked = [f"{programs}/pg_isready", "--quiet", f"--host={restored.socket_dir}", f"--port={restored.port}"]
+        until_open = f"{shlex.join(start)} && until {shlex.join(asked)}; do sleep 0.02; done"
         try:
-            return self.bench.measured(f"{contender.name}: recovery", [*control, *log, "--options", settings, "start"])
+            usage = self.bench.measured(f"{contender.name}: recovery", ["/bin/sh", "-c", until_open])
+            self._require_all(contender, restored)
         finally:
             self.bench.measured("stop", [*control, "--mode=immediate", "stop"])
+        return usage
+
+    def _require_all(self, contender: WalContender, restored: Cluster) -> None:
+        """A recovery that ended early would seem fast."""
+        ((last,),) = restored.sql("SELECT pg_walfile_name(pg_current_wal_lsn())", db="postgres")
+        if last[8:] < self.segments[-1][8:]:
+            raise RuntimeError(f"{contender.name} has replayed up to {last}, not {self.segments[-1]}")
