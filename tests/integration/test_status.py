@@ -121,5 +121,8 @@ def test_a_receiver_is_proven_and_watched(bare_site: Site) -> None:
         )["status"]
         assert codes(over_tcp) == {"no_backup"}
         assert over_tcp["archive"]["background_alive"] is None
+        site.module("pg_backup")  # its WAL comes this way too
+        assert site.lifeboat("restore-point", "received").returncode == 0
+        assert codes(seen(site, 0)) == set()
     gone = site.refused("receiver_not_connected", "pitr_configure", **streamed)
     assert "lifeboat_main" in gone["happened"]

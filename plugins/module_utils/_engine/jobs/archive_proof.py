@@ -107,16 +107,26 @@ class Proof:
 
     def _why(self, segment: str) -> str:
         """Everything that is known about a segment that does not come."""
-        said = []
-        if self.by_command:
-            said.append(failure_text(self.connection, self.data_directory, segment))
-        if self.by_slot:
-            slot = slots.look(self.connection, self.cluster.receive.slot)
-            said.append(_slot_text(self.cluster.receive.slot, slot))
-        return " ".join(said)
+        return why_late(
+            self.connection,
+            self.data_directory,
+            segment,
+            by_command=self.by_command,
+            slot=self.cluster.receive.slot if self.by_slot else None,
+        )
 
 
-def failure_text(connection: Connection, data_directory: Path | None, segment: str) -> str:
+def why_late(
+    connection: Connection, data_directory: Path | None, segment: str, *, by_command: bool, slot: str | None
+) -> str:
+    """What there is to say about WAL that does not come, by each way that it could."""
+    said = [_failure_text(connection, data_directory, segment)] if by_command else []
+    if slot is not None:
+        said.append(_slot_text(slot, slots.look(connection, slot)))
+    return " ".join(said)
+
+
+def _failure_text(connection: Connection, data_directory: Path | None, segment: str) -> str:
     """The server's statistics, the words of its log, and our own."""
     state = archiver.status(connection)
     said = [state.describe_failure()]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ..clock import Clock, parse_utc
 from ..errors import PreconditionError
 from ..ports import ProgressSink
-from ..postgres import archiver, config_files, control_file, data_directory, replication
+from ..postgres import config_files, control_file, data_directory, replication
 from ..postgres.backup_mode import BackupMode
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
@@ -27,6 +27,7 @@ from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..sources.workers import require_some
 from . import backup_stream, claim
+from .archive_proof import why_late
 from .backup_claim import Claim
 from .backup_making import Facts, Making, Taken
 from .backup_packs import Packs
@@ -67,7 +68,7 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     with connect(request.cluster.connection, request.cluster.data_directory) as connection:
         server = inspect(connection, request.cluster.data_directory)
         life, headers = _own_life(stanza, claim.known_life(stanza, server.data_directory), server)
-        require_source(server)
+        require_source(server, streams=request.cluster.receive.streams)
         made = decided(life, headers)
         if isinstance(made, BackupResult):
             return made
@@ -80,11 +81,11 @@ def _own_life(stanza: Stanza, life: Incarnation, server: Facts) -> tuple[Incarna
     return life, stanza.headers()
 
 
-def require_source(server: Server) -> None:
-    """What the server must be like before a backup may start."""
+def require_source(server: Server, *, streams: bool) -> None:
+    """What the server must be like before a backup may start; where a receiver takes its WAL it need not archive."""
     attempted = "checking whether this server can be backed up"
     # A standby's WAL is archived by its primary, which cannot be asked from here.
-    if server.settings["archive_mode"] == "off" and not server.in_recovery:
+    if server.settings["archive_mode"] == "off" and not server.in_recovery and not streams:
         raise PreconditionError(
             attempted,
             "archive_mode is off, so the WAL that a backup needs would never reach the repository.",
@@ -130,7 +131,14 @@ class _Backup(Making):
         return Taken(findings, spool.lines(), tally.done, tablespaces, control, stop, stop_time)
 
     def _why_wal_is_late(self) -> str:
-        return archiver.status(self._connection).describe_failure()
+        receive = self._request.cluster.receive
+        return why_late(
+            self._connection,
+            self._server.data_directory,
+            "",
+            by_command=receive.archives,
+            slot=receive.slot if receive.streams else None,
+        )
 
     def _copy(
         self, start_lsn: int, claim: Claim, packs: Packs, spool: EntrySpool

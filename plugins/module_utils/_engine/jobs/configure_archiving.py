@@ -75,8 +75,11 @@ def run(
     """Compare, change what differs, restart if allowed and needed, prove."""
     place = None
     if request.is_remote and not request.absent:
-        place = register_remote.run(request.cluster, request.repository, clock, sink, check_mode=check_mode)
-        if not request.cluster.receive.streams and not request.options.any():
+        only = not request.cluster.receive.streams and not request.options.any()
+        # With settings to look after, nothing is written before they have been looked at.
+        looks = check_mode or not only
+        place = register_remote.run(request.cluster, request.repository, clock, sink, check_mode=looks)
+        if only:
             return place
     return _Configuring(request, clock, runner, sink).run(place, check_mode=check_mode)
 
@@ -106,6 +109,8 @@ class _Configuring:
             for text in plan.settings.warnings:
                 self._sink.emit(Warned(text))
             restarts = self._restarts(plan)
+            if request.absent and "archive_mode" in plan.settings.restart and not restarts:
+                self._sink.emit(Warned("until the server is restarted it keeps all of its WAL: nobody archives it"))
             if self._by_command and not request.is_remote:
                 _require_working_agent(request, self._runner)
             if check_mode:
@@ -257,6 +262,11 @@ class _Configuring:
     # --- doing
 
     def _apply(self, plan: _Plan, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> None:
+        if plan.registered:
+            request = self._request
+            plan.incarnation = register_remote.run(
+                request.cluster, request.repository, self._clock, self._sink
+            ).incarnation
         if plan.slot_to_drop is not None:
             slots.drop(connection, plan.slot_to_drop)
         if plan.claim is not None:

@@ -11,7 +11,6 @@ from datetime import datetime
 from ..clock import Clock
 from ..errors import PreconditionError
 from ..ports import ProgressSink
-from ..postgres import archiver
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
 from ..postgres.wal_names import format_lsn, parse_lsn, segment_of, timeline_of
@@ -21,6 +20,7 @@ from ..repository.stanza import Stanza
 from ..repository.wal import WalArchive
 from ..specs import ClusterSpec, RepositorySpec
 from . import claim
+from .archive_proof import why_late
 from .target_text import require_name
 from .wal_wait import wait_for_segments
 
@@ -72,7 +72,7 @@ def _require_possible(server: Server, request: PointRequest) -> None:
         happened = "the server is a standby: it cannot write WAL."
     elif server.settings["wal_level"] == "minimal":
         happened = "its wal_level is minimal."
-    elif server.settings["archive_mode"] == "off":
+    elif server.settings["archive_mode"] == "off" and not request.cluster.receive.streams:
         happened = "its archive_mode is off, so the point would never be archived."
     if happened:
         raise PreconditionError(
@@ -103,7 +103,16 @@ def _make(
     segment = segment_of(lsn - 1, timeline, server.wal_segment_bytes).name
     connection.rows("switching WAL", "SELECT pg_switch_wal()")
     sink.emit(PhaseStarted("archiving the restore point", segment))
-    wait_for_segments(
-        archive, [segment], lambda: archiver.status(connection).describe_failure(), clock, request.archive_wait
-    )
+    receive, here = request.cluster.receive, request.cluster.method != "stream"
+
+    def why() -> str:
+        return why_late(
+            connection,
+            server.data_directory if here else None,
+            segment,
+            by_command=receive.archives,
+            slot=receive.slot if receive.streams else None,
+        )
+
+    wait_for_segments(archive, [segment], why, clock, request.archive_wait)
     return PointResult(request.name, format_lsn(lsn), timeline, moment, segment)
