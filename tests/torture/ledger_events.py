@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import Cluster, server_user, wait_until
+from harness import Cluster, server_folder, server_user, wait_until
+from receiving import Receiver
 from support import Site, objects, task
 from test_wal_background import background_of
 
@@ -31,6 +32,7 @@ WEIGHTS = {
     "point": 4,
     "crash": 2,
     "kill_the_pusher": 3,
+    "kill_the_receiver": 2,
     "promote": 2,
 }
 
@@ -54,6 +56,7 @@ class Scene:
     chance: random.Random
     backups: dict[str, Backup] = field(default_factory=dict)
     points: int = 0
+    receivers: int = 0
     diary: list[str] = field(default_factory=list)
 
     @property
@@ -166,6 +169,28 @@ class Events:
                     killed += 1
             writers.wait_for(10)
         return f"{killed} killed"
+
+    def kill_the_receiver(self) -> str:
+        """One that receives beside the archiver, and ships what is finished; it is killed and catches up."""
+        self.scene.receivers += 1
+        folder = server_folder(self.scene.site.folder / f"receiver{self.scene.receivers}")
+        with Receiver(self.scene.site, folder / "spool", "--partial-interval", "0") as receiver:
+            receiver.waits_until_says("receiving WAL")
+            with Writers(self._cluster) as writers:
+                writers.wait_for(15)
+                self._cluster.sql("SELECT pg_switch_wal()")
+                writers.wait_for(self.chance.randrange(5, 25))
+                receiver.kill()
+                self._cluster.sql("SELECT pg_switch_wal()")
+                writers.wait_for(10)
+            receiver.start()
+            last = self.scene.site.archive_everything()
+
+            def shipped() -> str:
+                return (receiver.status().get("shipped") or {}).get("segment") or ""
+
+            wait_until(lambda: shipped() >= last, "it had caught up")
+        return f"it went on to {last}"
 
     def promote(self) -> str:
         """The server dies or stops, comes back as a standby, and is made the primary: a new timeline.

@@ -169,6 +169,7 @@ def keep_the_ledger(trials: Trials, seed: int, restores: int, go_on: Callable[[]
     try:
         agenda = [*WEIGHTS, "promote", "go_back"]
         chance.shuffle(agenda)
+        agenda.insert(0, "work")  # so that there is something to go back to
         each = restores // 3
         for part in (agenda[: len(agenda) // 2], agenda[len(agenda) // 2 :]):
             _happen(trials, events, part)
