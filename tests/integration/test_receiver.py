@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Cluster, wait_until
+from harness import Cluster, cannot_be_had, run, server_folder, server_user, wait_until
 from receiving import Receiver, archived, finish_segment, partials, wait_for_shipped
 from support import Site, objects, task
 
@@ -74,6 +74,8 @@ def test_a_repository_that_is_away_is_waited_for(streaming: Site, new_folder: Ca
         away.rename(site.repository)
         wait_until(lambda: set(names) <= archived(site.repository), "it caught up")
         receiver.waits_until_says("works again")
+        site.config_file.touch()
+        assert receiver.process.wait(60) == 0  # as after an upgrade: systemd starts it anew
 
 
 def test_both_ways_together_make_one_object_each(bare_site: Site, new_folder: Callable[[], Path]) -> None:
@@ -126,3 +128,21 @@ def test_no_acknowledged_commit_is_missing_in_a_synchronous_spool(
     place = new_place()
     site.module("pg_restore", destination=place.data_directory, port=place.port, socket_directory=place.socket_dir)
     assert [(n,) for n in range(1, acknowledged + 1)] == orders_of(place)
+
+
+def test_a_full_spool_is_said_and_loses_nothing(streaming: Site, new_folder: Callable[[], Path]) -> None:
+    if os.geteuid() != 0:
+        cannot_be_had("mounting a small file system takes root")
+    site, spool, user = streaming, server_folder(new_folder() / "spool"), server_user()
+    away = site.repository.with_name("away")
+    run(["mount", "-t", "tmpfs", "-o", f"size=40m,uid={user.pw_uid},gid={user.pw_gid}", "lifeboat-test", spool])
+    try:
+        with Receiver(site, spool) as receiver:
+            receiver.waits_until_says("receiving WAL")
+            site.repository.rename(away)
+            names = [finish_segment(site.cluster) for _each in range(4)]
+            receiver.waits_until_says("spool_full")
+            away.rename(site.repository)
+            wait_until(lambda: set(names) <= archived(site.repository), "all of it came")
+    finally:
+        run(["umount", "--lazy", spool])

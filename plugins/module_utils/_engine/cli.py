@@ -318,6 +318,7 @@ def _receive(arguments: argparse.Namespace) -> int:
     """In the foreground until a signal ends it; what it says goes to standard error, and so into the journal."""
     import threading
 
+    from . import config
     from .clock import SystemClock
     from .jobs import receive
     from .process import Runner
@@ -329,7 +330,8 @@ def _receive(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     receive.stop_on_signals(stop)
     sink = Tee(TerminalSink(sys.stderr), open_job(f"receive-{cluster.name}"[:64].replace(" ", "_"), "receive"))
-    receive.run(receive.ReceiveRequest(cluster, spec, arguments.jobs), SystemClock(), Runner(), sink, stop)
+    given = [Path(sys.argv[0]), *([arguments.config or config.DEFAULT_PATH] if arguments.cluster else [])]
+    receive.run(receive.ReceiveRequest(cluster, spec, arguments.jobs, given), SystemClock(), Runner(), sink, stop)
     return 0
 
 

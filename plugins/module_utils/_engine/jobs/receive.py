@@ -17,10 +17,12 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
-from ..background import only_one
+from ..background import ChangedFile, only_one
 from ..clock import Clock, utc_text
 from ..errors import IntegrityError, LifeboatError, PreconditionError, UnsupportedError
 from ..ports import ProcessRunner, ProgressSink
@@ -34,10 +36,11 @@ from .receive_upload import Uploader
 
 THIRD_PARTY = ("psycopg",)
 _LONGEST_TICK = 0.5
-_WATCH_SECONDS = 10.0
+_WATCH_SECONDS, _FIRST_WATCH_SECONDS = 10.0, 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _END_SECONDS = 10.0
 _FRUITLESS = 3  # starts that brought nothing before the server is taken not to have what comes next
+_MOST_NAMED = 1000
 _FATAL_CODES = frozenset(
     {"receiver_would_hang_commits", "slot_of_another_kind", "postgres_program_missing", "cluster_not_claimed"}
 )
@@ -50,6 +53,7 @@ class ReceiveRequest:
     cluster: ClusterSpec
     archive: ArchiveSpec
     jobs: int = 2
+    given: Sequence[Path] = ()  # files that make it what it is; when one changes it ends, to be started anew
 
 
 def run(
@@ -100,6 +104,7 @@ class _Receiver:
         self._process: Process | None = None
         self._found: Found | None = None
         self._fruitless = 0
+        self._removed = False  # the server has said that it does not have what comes next
         self._began: str | None = None  # where the present pg_receivewal has begun
         self._started = utc_text(clock.now())
         self._state = "starting"
@@ -117,7 +122,12 @@ class _Receiver:
 
     def work(self, stop: threading.Event) -> None:
         """Until `stop` is set, or something is found that waiting does not help."""
+        self._source.require_owner()
+        given = [ChangedFile(path) for path in self._request.given]
         while not stop.is_set():
+            if any(each.changed() for each in given):
+                self._warn("the configuration or the command has changed: it ends, so that systemd starts it anew")
+                break
             self._supervise()
             self._send()
             self._say()
@@ -161,9 +171,10 @@ class _Receiver:
         self._found = found = self._source.prepare(owner)
         if self._fruitless >= _FRUITLESS:
             self._fruitless = 0
-            missing = self._source.pass_gap(owner, found)
+            missing = self._source.pass_gap(owner, found, certain=self._removed)
+            self._removed = False
             if missing:
-                self._gaps += missing
+                self._gaps += missing[:_MOST_NAMED]
                 self._warn(
                     f"a gap: the server does not have {missing[0]} to {missing[-1]} any more, and nobody has archived"
                     " them. Make a backup: recovery to points behind the gap needs one that is made after it"
@@ -179,7 +190,7 @@ class _Receiver:
         self._state = "receiving"
         where = f"timeline {found.server.timeline}, from {self._began}, slot {cluster.receive.slot}"
         self._sink.emit(PhaseStarted("receiving WAL", where))
-        self._watch_at = self._clock.monotonic()
+        self._watch_at = self._clock.monotonic() + _FIRST_WATCH_SECONDS
 
     def _claim(self) -> SpoolOwner:
         """Whose WAL it is. While the repository cannot be asked, what was so before holds: receiving goes on."""
@@ -203,7 +214,7 @@ class _Receiver:
             self._fruitless = 0
             self._start.worked()
         if error.code == "wal_removed_by_server":
-            self._fruitless = _FRUITLESS
+            self._fruitless, self._removed = _FRUITLESS, True
         self._trouble("receiving", error)
         self._start.failed()
 
@@ -237,9 +248,10 @@ class _Receiver:
         if self._owner is None:
             return
         if self._uploader is None:
-            self._uploader = Uploader(
-                self._request.archive, self._spool, self._owner, self._request.jobs, self._clock, self._warn
-            )
+            archive = self._request.archive
+            if self._request.cluster.receive.archives:  # what one way gives up may come the other way
+                archive = replace(archive, drop_after=None)
+            self._uploader = Uploader(archive, self._spool, self._owner, self._request.jobs, self._clock, self._warn)
         self._uploader.pay_debts()
         if self._round is not None:
             if not self._round.done():

@@ -29,6 +29,8 @@ from . import claim
 from .archive import Destination
 from .receive_spool import ReceiveSpool, SpoolOwner
 
+_MOST_LOOKED_FOR = 1000  # segments in a gap
+
 
 @dataclass(frozen=True)
 class Found:
@@ -59,6 +61,17 @@ class Source:
         # os.path: who may not look into it is as far away as another host
         there = directory is not None and os.path.exists(directory / "global/pg_control")
         self._data_directory = directory if there else None
+
+    def require_owner(self) -> None:
+        """Beside its server it works as that one's owner: keys, repository and socket are his."""
+        directory = self._data_directory
+        if directory is not None and directory.stat().st_uid != os.geteuid():
+            raise PreconditionError(
+                f"receiving WAL of {self._cluster.name}",
+                f"this runs as another user than the owner of {directory}.",
+                "Run it as that user, as with User= in its systemd unit.",
+                code="receiver_not_as_owner",
+            )
 
     def connection(self) -> ConnectionSpec:
         """How to reach it; a local server's address is read anew each time."""
@@ -185,17 +198,21 @@ class Source:
             raise _not_ours("its replication slot has vanished again.")
         return found
 
-    def pass_gap(self, owner: SpoolOwner, found: Found) -> list[str]:
-        """Go on with what the server still has; the names of the segments that nobody has archived."""
+    def pass_gap(self, owner: SpoolOwner, found: Found, *, certain: bool) -> list[str]:
+        """Go on with what the server still has; the names of the segments that nobody has archived.
+
+        `certain`: the server has said that it does not have what comes next.
+        """
         size = owner.wal_segment_bytes
         begin = self._spool.next_segment(size)
         with connect(self.connection(), None) as sql:
-            first = self._oldest(sql, found.way, size)
+            first = self._oldest(sql, found.way, size, certain=certain)
         if begin is None or begin.number >= first:
             return []
         skipped = [found.way.segment(number, size) for number in range(begin.number, first)]
         archive = self._archive_of(owner)
-        missing = [segment.name for segment in skipped if archive.find(segment.name) is None]
+        few = len(skipped) <= _MOST_LOOKED_FOR
+        missing = [segment.name for segment in skipped if not few or archive.find(segment.name) is None]
         unfinished = self._spool.partials(size)
         if unfinished:
             folder = self._spool.set_aside(unfinished, self._clock)
@@ -203,11 +220,13 @@ class Source:
         self._spool.seed(found.way.segment(first, size))
         return missing
 
-    def _oldest(self, sql: Connection, way: Way, size: int) -> int:
-        """The number of the oldest segment that can still be had."""
+    def _oldest(self, sql: Connection, way: Way, size: int, *, certain: bool) -> int:
+        """The number of the oldest segment that can still be had; 0 while nothing proves that one is gone."""
         try:
             there = set(slots.wal_files(sql))
         except PreconditionError:  # the role may not look: then what a new slot holds
+            if not certain:
+                return 0  # a slot that still holds WAL must not be given up on a guess
             slots.make_again(sql, self._cluster.receive.slot)
             slot = slots.look(sql, self._cluster.receive.slot)
             return ((slot.restart_lsn if slot else None) or 0) // size
