@@ -73,6 +73,16 @@ def test_a_seed_takes_nothing_away(spool: ReceiveSpool) -> None:
     assert spool.path(segment, partial=True).read_bytes() == b"something"
 
 
+def test_a_segment_that_was_not_laid_out_to_its_end_is_begun_anew(spool: ReceiveSpool) -> None:
+    whole = put(spool, 1, 1, ".partial", b"x".ljust(SIZE, b"\0"))
+    torn = put(spool, 1, 2, ".partial", bytes(SIZE // 2))
+    strange = put(spool, 1, 3, ".partial", b"x".ljust(SIZE // 2, b"\0"))
+    spool.mend(SIZE, SystemClock())
+    sizes = [spool.path(each, partial=True).stat().st_size for each in (whole, torn, strange)]
+    assert sizes == [SIZE, 0, 0]
+    assert [path.name for path in spool.root.glob("aside/*/*")] == [f"{strange.name}.partial"]
+
+
 def test_a_spool_stays_with_its_cluster(spool: ReceiveSpool) -> None:
     spool.belong_to(OWNER)
     spool.belong_to(OWNER)

@@ -104,6 +104,7 @@ class Source:
             self._require_same(server, owner)
             way = self._way(session, server)
         size = owner.wal_segment_bytes
+        self._spool.mend(size, self._clock)
         with connect(connection, None) as sql:
             hanging = receivewal.hanging_commits(receivewal.synchronous_settings(sql), self._cluster.receive)
             if hanging is not None:

@@ -146,6 +146,19 @@ class ReceiveSpool:
         if not path.exists():
             durable.write_file(path, b"", 0o600)
 
+    def mend(self, size: int, clock: Clock) -> None:
+        """Empty unfinished segments that pg_receivewal had no time, or no room, to lay out: it refuses other sizes.
+
+        It lays a segment out with zeros before it writes there; one that has more than those is moved aside.
+        """
+        for segment in self.partials(size):
+            path = self.path(segment, partial=True)
+            if path.stat().st_size in (0, size):
+                continue
+            if self.beginning(segment):
+                self.set_aside([segment], clock)
+            durable.write_file(path, b"", 0o600)
+
     def remove(self, segment: WalSegment) -> None:
         """A segment that is durable elsewhere."""
         self.path(segment).unlink(missing_ok=True)
