@@ -17,7 +17,7 @@ from ..errors import LifeboatError
 from ..ports import ProgressSink
 from ..report.events import Warned
 from ..repository.access import stanza_of
-from ..repository.intents import Intents
+from ..repository.intents import DEAD, Intents
 from ..repository.manifest import Header
 from ..repository.stanza import Stanza
 from ..specs import RepositorySpec
@@ -64,5 +64,5 @@ class Elsewhere:
 
 def backups_of(stanza: Stanza) -> Backups:
     """Intents first: a backup that becomes visible meanwhile is seen as one or the other."""
-    in_work = {intent.incarnation for intent in Intents(stanza).all()}
+    in_work = {intent.incarnation for intent in Intents(stanza).all() if intent.verdict != DEAD}
     return Backups(stanza.headers(), in_work)
