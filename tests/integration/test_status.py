@@ -46,7 +46,7 @@ def test_from_nothing_to_everything_well_and_back(bare_site: Site) -> None:
     assert (site.settings(), tree(site.repository)) == before
 
     away = site.repository.rename(site.folder / "away")
-    finish_segment(site)
+    finish_segment(site.cluster)
     failing = "SELECT failed_count > 0 FROM pg_stat_archiver"
     wait_until(lambda: site.cluster.sql(failing) == [(True,)], "archiving had failed")
     found = seen(site, 2)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import as_owner, clock, config, process
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import specs as spec
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
+        archiving_request,
         archiving_settings,
         configure_archiving,
         create_repository,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import terminal
 else:
     from lifeboat import as_owner, clock, config, process
-    from lifeboat.jobs import archiving_settings, configure_archiving, create_repository
+    from lifeboat.jobs import archiving_request, archiving_settings, configure_archiving, create_repository
     from lifeboat.jobs import restore as restoring
     from lifeboat.postgres import recovery_settings
     from lifeboat.report import terminal
@@ -42,7 +43,7 @@ else:
 def set_up(arguments: argparse.Namespace, cluster: spec.ClusterSpec, repository: spec.RepositorySpec) -> None:
     """Make the repository and its key, and have the server archive into it; print its archive_command."""
     create_repository.run(repository, clock.SystemClock(), create_key=True)
-    request = configure_archiving.ArchivingRequest(
+    request = archiving_request.ArchivingRequest(
         cluster,
         repository,
         agent=arguments.command,
