@@ -23,7 +23,6 @@ from harness.playbooks import HOST, Ansible
 from support import STANZA, Site, objects, script_command, start_and_recover, task
 
 GUIDE = CHECKOUT / "docs/guides/retention.md"
-HERE = Path(__file__).parent
 AT_ONCE = {"keep_last": [1], "grace_hours": 0}
 
 
@@ -68,6 +67,7 @@ def good(site: Site, backup_id: str) -> None:
     assert all(check["ok"] for check in proof["checks"]), proof
 
 
+@pytest.mark.every_version
 def test_what_is_kept_comes_back_after_the_rest_went(
     retained_site: Site, new_place: Callable[[], Cluster], new_folder: Callable[[], Path]
 ) -> None:

@@ -120,6 +120,7 @@ def test_every_kind_of_target(inclusive: bool, story: Story, new_place: Callable
     assert all("restore_command" in text and "recovery_target" not in text for text in left)
 
 
+@pytest.mark.every_version
 def test_what_the_server_does_there(story: Story, new_place: Callable[[], Cluster]) -> None:
     paused, stopped, unstarted = new_place(), new_place(), new_place()
     target = {"target_xid": story.commits["a3"].xid}

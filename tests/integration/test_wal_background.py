@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from harness import Cluster, wait_until
 from support import Site, objects, start_and_recover, task
 
@@ -34,6 +35,7 @@ def fill(cluster: Cluster, segments: int) -> None:
         cluster.sql("SELECT pg_switch_wal()")
 
 
+@pytest.mark.every_version
 def test_one_background_archives_dies_comes_again_and_ends_with_its_server(bare_site: Site) -> None:
     site = bare_site
     (configured,) = site.play(task("pitr_configure", restart=True, archive_timeout=0))
