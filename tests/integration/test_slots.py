@@ -10,17 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import PreconditionError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import managed_slot
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import connection as sessions
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import slots
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.connection import Connection
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import format_lsn
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.receive_settings import parse
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import ConnectionSpec
 from harness import Cluster, wait_until
 
-STREAM = parse("main", {"wal_method": "stream"})
-NAME = STREAM.slot
+NAME = "lifeboat_main"
 
 
 @pytest.fixture
@@ -37,11 +34,11 @@ def fill_a_segment(cluster: Cluster) -> None:
 
 
 @pytest.mark.every_version
-def test_a_slot_comes_and_goes_as_the_configuration_says(cluster: Cluster, session: Connection) -> None:
-    assert managed_slot.desired(session, STREAM, check_mode=True)
+def test_a_slot_comes_and_goes(cluster: Cluster, session: Connection) -> None:
+    assert slots.ensure(session, NAME, check_mode=True)
     assert slots.look(session, NAME) is None
-    assert managed_slot.desired(session, STREAM)
-    assert not managed_slot.desired(session, STREAM)
+    assert slots.ensure(session, NAME)
+    assert not slots.ensure(session, NAME)
     slot = slots.look(session, NAME)
     assert slot is not None
     assert (slot.physical, slot.wal_status, slot.limit_bytes, slot.warnings()) == (True, "reserved", None, [])
@@ -50,10 +47,10 @@ def test_a_slot_comes_and_goes_as_the_configuration_says(cluster: Cluster, sessi
     later = slots.look(session, NAME)
     assert later is not None
     assert (later.retained_bytes or 0) > 0
-    archive = parse("main", {})
-    assert managed_slot.desired(session, archive, check_mode=True)
-    assert managed_slot.desired(session, archive)
-    assert not managed_slot.desired(session, archive)
+    assert slots.drop(session, NAME, check_mode=True)
+    assert slots.look(session, NAME) is not None
+    assert slots.drop(session, NAME)
+    assert not slots.drop(session, NAME)
 
 
 @pytest.mark.every_version

@@ -80,12 +80,18 @@ def temporary_beside(path: Path) -> Path:
 
 def write_file(path: Path, data: bytes, mode: int, *, replace: bool = True) -> None:
     """Replace `path` by `data`, atomically and durably. Without `replace` it must not exist yet."""
+    write_pieces(path, [data], mode, replace=replace)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], mode: int, *, replace: bool = True) -> None:
+    """The same with data that comes in pieces. When they end with an error, `path` stays as it was."""
     temporary = temporary_beside(path)
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(handle, "wb") as stream:
             os.fchmod(stream.fileno(), mode)  # the umask must not decide over a key file's mode
-            stream.write(data)
+            for piece in pieces:
+                stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
         if replace:

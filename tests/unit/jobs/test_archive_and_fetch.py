@@ -134,6 +134,24 @@ def test_a_damaged_or_foreign_object_is_not_the_end_either(
     assert not (tmp_path / "RECOVERYXLOG").exists()
 
 
+def test_what_proves_wrong_at_its_end_is_never_seen(
+    on_disk: RepositorySpec, registered: WalArchive, tmp_path: Path
+) -> None:
+    """Bytes are written as they come, and get their name when all of them have proven right."""
+    registered.store(name_of(8), wal(8)[:-8192])
+    registered.store(name_of(9), wal(9))
+    archived = registered.find(name_of(9))
+    assert archived is not None
+    path = Path(on_disk.url, archived.object_name)
+    path.rename(path.with_name(path.name[:-32] + "0" * 32))
+    (tmp_path / "new").mkdir()
+    with expect.failure("wal_not_a_segment"):
+        fetched(on_disk, tmp_path / "new", name_of(8))
+    with expect.failure("object_damaged"):
+        fetched(on_disk, tmp_path / "new", name_of(9))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_what_cannot_be_written_is_explained(on_disk: RepositorySpec, registered: WalArchive, tmp_path: Path) -> None:
     registered.store(name_of(5), wal(5))
     with expect.failure("wal_file_not_writable"):

@@ -74,6 +74,10 @@ def test_the_digest_in_names_is_what_the_format_says() -> None:
     """Calculated once, apart from this code, as docs/repository-format.md describes it."""
     fixed = EpochKeys(1, bytes(32), bytes(32), bytes(range(32)))
     assert fixed.content_digest(b"lifeboat" * 1000) == "e1a3ac4ca05c462fc9adca72c40b368e"
+    in_pieces = fixed.digest_of_content()
+    for piece in (b"life", b"", b"boat" + b"lifeboat" * 999):
+        in_pieces.update(piece)
+    assert in_pieces.hexdigest() == "e1a3ac4ca05c462fc9adca72c40b368e"
 
 
 def test_a_seal_is_for_one_document_in_one_place(keys: EpochKeys) -> None:

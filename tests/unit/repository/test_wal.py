@@ -8,6 +8,7 @@ from __future__ import annotations
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.sealed import FRAME_RAW_BYTES
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Incarnation, Stanza
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import ArchivedFile, WalArchive
 from fakes import MemoryStore
@@ -115,6 +116,15 @@ def test_a_content_that_does_not_belong_to_its_name_is_found(archive: WalArchive
     with expect.failure("object_damaged") as failure:
         archive.fetch(found(archive))
     assert "digest" in failure.value.message
+
+
+def test_a_large_segment_comes_piece_by_piece(archive: WalArchive) -> None:
+    """A gibibyte of it must not be in memory at once."""
+    content = bytes(range(256)) * (3 * FRAME_RAW_BYTES // 256)
+    archive.store(SEGMENT, content)
+    pieces = list(archive.pieces(found(archive)))
+    assert [len(piece) for piece in pieces] == [FRAME_RAW_BYTES] * 3
+    assert b"".join(pieces) == content
 
 
 def test_lives_do_not_see_each_others_wal(stanza: Stanza, archive: WalArchive, life: Incarnation) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,25 @@ class ArchiveRequest:
 
 def check_wal_file(file_name: str, content: bytes | memoryview, life: Incarnation) -> None:
     """A WAL file must be of this cluster, this version and this name before it is stored or used (I5)."""
+    if _is_segment(file_name):
+        _require_size(file_name, len(content), life)
+        _require_head(file_name, content, life)
+
+
+def checked(file_name: str, pieces: Iterable[bytes], life: Incarnation) -> Iterator[bytes]:
+    """The same for one that comes in pieces: its beginning before any is passed on, its size at the end."""
+    is_segment, size = _is_segment(file_name), 0
+    for piece in pieces:
+        if is_segment and size == 0:
+            _require_head(file_name, piece, life)
+        size += len(piece)
+        yield piece
+    if is_segment:
+        _require_size(file_name, size, life)
+
+
+def _is_segment(file_name: str) -> bool:
+    """Whether there is something inside to check: histories are text without an identity."""
     kind = wal_names.classify(file_name)
     if kind is None:
         raise PreconditionError(
@@ -45,15 +64,20 @@ def check_wal_file(file_name: str, content: bytes | memoryview, life: Incarnatio
             "Use archive-push in archive_command with %p, and archive-fetch in restore_command with %f.",
             code="wal_name_invalid",
         )
-    if kind not in (wal_names.WalFileKind.SEGMENT, wal_names.WalFileKind.PARTIAL):
-        return  # history and backup history files are text without an identity inside
-    if len(content) != life.wal_segment_bytes:
+    return kind in (wal_names.WalFileKind.SEGMENT, wal_names.WalFileKind.PARTIAL)
+
+
+def _require_size(file_name: str, size: int, life: Incarnation) -> None:
+    if size != life.wal_segment_bytes:
         raise IntegrityError(
             f"checking the WAL segment {file_name}",
-            f"it has {len(content)} bytes instead of {life.wal_segment_bytes}.",
+            f"it has {size} bytes instead of {life.wal_segment_bytes}.",
             "Look for a full disk or a broken file system below pg_wal.",
             code="wal_not_a_segment",
         )
+
+
+def _require_head(file_name: str, content: bytes | memoryview, life: Incarnation) -> None:
     head = bytes(content[: wal_page.HEADER_BYTES])
     wal_page.check_segment(head, file_name, life.system_identifier, life.major_version, life.wal_segment_bytes)
 

@@ -11,6 +11,7 @@ status that PostgreSQL treats as fatal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
 from . import last_wal
-from .archive import check_wal_file
+from .archive import checked
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,11 @@ def fetch(request: FetchRequest) -> bool:
         partial = last_wal.for_recovery(archive, request.file_name, request.destination)
         if partial is None:
             return False
-        content = partial
+        pieces: Iterable[bytes] = [partial]
     else:
-        content = archive.fetch(archived)
-    check_wal_file(request.file_name, content, life)
+        pieces = archive.pieces(archived)
     try:
-        durable.write_file(request.destination, content, 0o600)
+        durable.write_pieces(request.destination, checked(request.file_name, pieces, life), 0o600)
     except OSError as exc:
         raise StorageError(
             f"writing {request.destination}",

@@ -27,11 +27,10 @@ from ..repository.access import stanza_of
 from ..repository.wal import WalArchive
 from ..specs import RepositorySpec
 from ..wal_spool import WalSpool
-from .archive import check_wal_file
+from .archive import checked
 from .pusher import say
 
 _AHEAD_BYTES = 256 << 20
-_MEMORY_BYTES = 128 << 20
 _LOOK_SECONDS = 0.02
 _IDLE_SECONDS = 60.0
 
@@ -90,7 +89,7 @@ class _Prefetcher:
         """Until there is no reason to stay."""
         taken = self._clock.monotonic()
         present = self._present()
-        jobs = max(1, min(self._request.jobs, self._most, _MEMORY_BYTES // (2 * self._segment_bytes)))
+        jobs = max(1, min(self._request.jobs, self._most))
         with ThreadPoolExecutor(jobs, "fetch") as workers:
             while True:
                 while len(self._running) < jobs and len(self._running) + len(present) < self._most:
@@ -165,8 +164,7 @@ class _Prefetcher:
         archived = self._archive.find(name)
         if archived is None:
             return False
-        content = self._archive.fetch(archived)
-        check_wal_file(name, content, self._archive.life)
+        pieces = checked(name, self._archive.pieces(archived), self._archive.life)
         # durable before it has its name: after a power failure nobody would look at it once more
-        durable.write_file(Path(self._spool.fetched, name), content, 0o600)
+        durable.write_pieces(Path(self._spool.fetched, name), pieces, 0o600)
         return True

@@ -183,7 +183,7 @@ class _Writer:
             archived = archive.find(segment.name)
             if archived is None:
                 raise missing_wal(self._header, [segment.name])
-            durable.write_file(self._root / WAL_DIRECTORY / segment.name, archive.fetch(archived), 0o600)
+            durable.write_pieces(self._root / WAL_DIRECTORY / segment.name, archive.pieces(archived), 0o600)
 
     def settings(self) -> None:
         """backup_label, our settings, and the configuration of another place adapted to this one."""

@@ -19,7 +19,7 @@ from ..sources import workers
 from ..sources.file_reader import FileReader
 from ..sources.tally import ByteTally
 from .affected import affected
-from .archive import check_wal_file
+from .archive import checked
 from .checks import Check
 from .choose import life_of, missing_wal, needed_segments
 
@@ -105,5 +105,6 @@ def _wal(stanza: Stanza, header: Header) -> str:
         archived = archive.find(segment.name)
         if archived is None:
             raise missing_wal(header, [segment.name])
-        check_wal_file(segment.name, archive.fetch(archived), life)
+        for _piece in checked(segment.name, archive.pieces(archived), life):
+            pass
     return f"{len(segments)} segments from {segments[0].name} to {segments[-1].name} authenticated"

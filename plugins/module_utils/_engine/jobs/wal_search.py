@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path as FilePath
@@ -23,7 +23,7 @@ from ..postgres.timeline_path import Path
 from ..postgres.wal_names import Lsn, WalSegment, format_lsn, parse_lsn
 from ..repository.wal import WalArchive
 from . import last_wal
-from .archive import check_wal_file
+from .archive import checked
 
 _INTO_THE_NEXT = 1 << 20  # bytes; longer than any record that is looked for
 _RECORD = re.compile(r"tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*? desc: (\S+) (.*)")
@@ -120,19 +120,19 @@ class WalSearch:
 
     def _fetch(self, segment: WalSegment) -> bool:
         if segment.name not in self._fetched:
-            content = self._content(segment)
-            if content is not None:
-                check_wal_file(segment.name, content, self._archive.life)
-                (self._folder / segment.name).write_bytes(content)
-            self._fetched[segment.name] = content is not None
+            pieces = self._pieces(segment)
+            if pieces is not None:
+                with (self._folder / segment.name).open("wb") as stream:
+                    stream.writelines(checked(segment.name, pieces, self._archive.life))
+            self._fetched[segment.name] = pieces is not None
         return self._fetched[segment.name]
 
-    def _content(self, segment: WalSegment) -> bytes | None:
+    def _pieces(self, segment: WalSegment) -> Iterable[bytes] | None:
         archived = self._archive.find(segment.name)
         if archived is not None:
-            return self._archive.fetch(archived)
+            return self._archive.pieces(archived)
         partial = last_wal.last_of(self._archive, segment)
-        return last_wal.content_of(self._archive, partial) if partial is not None else None
+        return [last_wal.content_of(self._archive, partial)] if partial is not None else None
 
 
 def _padded(text: str) -> str:

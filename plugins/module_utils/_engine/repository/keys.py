@@ -105,15 +105,14 @@ class EpochKeys:
         return int.from_bytes(hkdf_sha256(self.naming, _CONTEXT, b"digests")[:8], "big")
 
     def content_digest(self, data: bytes | memoryview) -> str:
-        """A keyed digest for names: equal content is recognised, but reveals nothing without the key.
+        """A keyed digest for names: equal content is recognised, but reveals nothing without the key."""
+        digest = self.digest_of_content()
+        digest.update(data)
+        return digest.hexdigest()
 
-        GMAC, whose hash the processor computes at memory speed, then HMAC over its 16 bytes: as the
-        nonce never changes, a bare tag in a name would tell about the hash's key. Two contents of up
-        to 1 GiB agree by chance with a probability below 2**-100.
-        """
-        aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
-        hashed = aesgcm(hkdf_sha256(self.naming, _CONTEXT, b"contents")).encrypt(bytes(12), b"", data)
-        return hmac.new(self.naming, hashed, hashlib.sha256).hexdigest()[:32]
+    def digest_of_content(self) -> ContentDigest:
+        """The same for content that comes in pieces."""
+        return ContentDigest(self.naming)
 
     def require_data(self, identity: str) -> bytes:
         """The data key; who has none is told that it takes one to read or write `identity`."""
@@ -126,6 +125,30 @@ class EpochKeys:
                 code="key_lacks_data",
             )
         return self.data
+
+
+class ContentDigest:
+    """GMAC, whose hash the processor computes at memory speed, then HMAC over its 16 bytes.
+
+    As the nonce never changes, a bare tag in a name would tell about the hash's key. Two contents of up
+    to 1 GiB agree by chance with a probability below 2**-100.
+    """
+
+    def __init__(self, naming: bytes) -> None:
+        cipher = require("cryptography.hazmat.primitives.ciphers.base").Cipher
+        aes = require("cryptography.hazmat.primitives.ciphers.algorithms").AES
+        gcm = require("cryptography.hazmat.primitives.ciphers.modes").GCM
+        self._naming = naming
+        self._mac = cipher(aes(hkdf_sha256(naming, _CONTEXT, b"contents")), gcm(bytes(12))).encryptor()
+
+    def update(self, data: bytes | memoryview) -> None:
+        """The next bytes."""
+        self._mac.authenticate_additional_data(data)
+
+    def hexdigest(self) -> str:
+        """What goes into the name. Nothing can be added afterwards."""
+        self._mac.finalize()
+        return hmac.new(self._naming, self._mac.tag, hashlib.sha256).hexdigest()[:32]
 
 
 def new_epoch(epoch: int) -> EpochKeys:

@@ -81,10 +81,18 @@ class WalArchive:
         return True
 
     def fetch(self, archived: ArchivedFile) -> bytes:
-        """A file's content, authenticated, and checked against the digest it was stored under."""
-        name = archived.object_name
-        content = b"".join(self._repository.read_stream(name, "data", self._identity(archived.file_name)))
-        if self._repository.keys.content_digest(content) != archived.digest:
+        """A file's content, all of it; of a segment that can be a gibibyte."""
+        return b"".join(self.pieces(archived))
+
+    def pieces(self, archived: ArchivedFile) -> Iterator[bytes]:
+        """A file's content, authenticated piece by piece. At the end, all of it is checked against the digest that it
+        was stored under: only who gets there has the file.
+        """
+        name, digest = archived.object_name, self._repository.keys.digest_of_content()
+        for piece in self._repository.read_stream(name, "data", self._identity(archived.file_name)):
+            digest.update(piece)
+            yield piece
+        if digest.hexdigest() != archived.digest:
             raise IntegrityError(
                 f"reading {name} in {self._repository.store.url}",
                 "its content does not match the digest in its name.",
@@ -92,9 +100,8 @@ class WalArchive:
                 code="object_damaged",
                 object=name,
             )
-        return content
 
-    def has_content(self, archived: ArchivedFile, content: bytes) -> bool:
+    def has_content(self, archived: ArchivedFile, content: bytes | memoryview) -> bool:
         """Whether this is what was archived."""
         return self._repository.keys.content_digest(content) == archived.digest
 
