@@ -17,7 +17,7 @@ from harness.cluster import LOCAL_ADDRESS, PASSWORD, PASSWORD_ROLE
 from harness.machine import CLEAN_ENVIRONMENT
 from support import Result, Site, objects, task, tree
 
-NAMES = [
+NAMES = (
     "archive_command",
     "archive_mode",
     "archive_timeout",
@@ -26,7 +26,7 @@ NAMES = [
     "summarize_wal",
     "wal_keep_size",
     "wal_level",
-]
+)
 FIRST_WITH_SUMMARIES = 17
 
 

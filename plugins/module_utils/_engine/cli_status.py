@@ -20,7 +20,7 @@ from .report.terminal import TerminalSink
 from .repository.access import prepare
 from .specs import ArchiveSpec, ClusterSpec
 
-Described = Callable[[argparse.Namespace], "tuple[ClusterSpec, ArchiveSpec]"]
+Described = Callable[[argparse.Namespace], tuple[ClusterSpec, ArchiveSpec]]
 
 
 def run(clusters: Sequence[tuple[str, argparse.Namespace]], described: Described, as_json: bool) -> int:

@@ -82,6 +82,7 @@ def _archives(server: ServerFacts | None) -> bool:
 def _server(cluster: ClusterSpec, directory: Path | None) -> tuple[ServerFacts | None, str | None, list[str]]:
     """What it says; why it does not answer; and what its log says of archiving, when that fails."""
     slot = cluster.receive.slot if cluster.receive.streams else None
+    unreachable = ""
     try:
         with connect(cluster.connection, directory) as connection:
             facts = _asked(connection, slot)
@@ -90,12 +91,12 @@ def _server(cluster: ClusterSpec, directory: Path | None) -> tuple[ServerFacts |
     except LifeboatError as exc:
         if directory is not None:
             return None, exc.happened, []
-        error = exc.happened
+        unreachable = exc.happened
     try:  # a role for replication only may not come in by SQL
         with replication.connect(cluster.connection, lambda _text: None) as session:
             found = session.inspect()
     except LifeboatError:
-        return None, error, []
+        return None, unreachable, []
     segment = segment_of(found.position, found.timeline, found.wal_segment_bytes).name
     return (
         ServerFacts(
