@@ -294,15 +294,14 @@ class _Configuring:
     def _proof(self, plan: _Plan, stanzas: Sequence[Stanza], connection: Connection) -> Proof:
         required = stanzas[: len(self._request.copies.required)]
         directory = None if self._request.is_remote else Path(self._directory or _own_directory(connection))
-        archives = []
-        for stanza in required:
-            if directory is None:
-                archives.append(WalArchive(stanza, stanza.require_registered()))
-                continue
+        if directory is None:
+            lives = [stanza.require_registered() for stanza in required]
+        else:
             facts = claim.facts_of(directory)
-            archives.append(
-                WalArchive(stanza, claim.require_life(stanza, str(plan.incarnation), lambda: facts, self._clock))  # noqa: B023
-            )
+            lives = [
+                claim.require_life(stanza, str(plan.incarnation), lambda: facts, self._clock) for stanza in required
+            ]
+        archives = [WalArchive(stanza, life) for stanza, life in zip(required, lives)]
         return Proof(
             self._cluster,
             connection,

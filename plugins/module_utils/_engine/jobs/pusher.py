@@ -169,17 +169,7 @@ class _Pusher:
         path = Path(self._spool.wal, name)
         facts = path.stat()
         content = read_wal_file(path)
-        failure: LifeboatError | None = None
-        for place in self._required:
-            try:
-                place.store(name, content)
-            except LifeboatError as exc:  # the others get it all the same
-                failure = failure or exc
-                self._dropping.failed(place, exc)
-            else:
-                self._dropping.worked(place)
-        if failure is not None:
-            raise failure
+        self._dropping.store(name, content)
         self._acknowledge(name, facts)
 
     def _acknowledge(self, name: str, facts: os.stat_result) -> None:

@@ -64,8 +64,8 @@ class Uploader:
         debts = spool.debts(owner)
         self._debts = Debts(places(archive.optional), self.required[0], debts, clock, say)
         self._dropping = Dropping(archive.drop_after, self.required, debts, self._size, clock, say)
-        self._workers = ThreadPoolExecutor(max(1, min(jobs, _MEMORY_BYTES // self._size)) + 1, "upload")
         self._jobs = max(1, min(jobs, _MEMORY_BYTES // self._size))
+        self._workers = ThreadPoolExecutor(1, "debts")
         self._done: set[str] = set()
         self._superseded: str | None = None  # up to where partials have been removed
         self.shipped = Shipped()
@@ -101,18 +101,7 @@ class Uploader:
 
     def _store(self, name: str) -> None:
         """One file into every required repository."""
-        content = read_wal_file(Path(self._spool.wal, name))
-        failure: LifeboatError | None = None
-        for place in self.required:
-            try:
-                place.store(name, content)
-            except LifeboatError as exc:  # the others get it all the same
-                failure = failure or exc
-                self._dropping.failed(place, exc)
-            else:
-                self._dropping.worked(place)
-        if failure is not None:
-            raise failure
+        self._dropping.store(name, read_wal_file(Path(self._spool.wal, name)))
         self._debts.owe(name)
         self._done.add(name)
 

@@ -43,15 +43,29 @@ class Dropping:
         self._say = say
         self._lock = threading.Lock()
         self._failing: dict[str, LifeboatError] = {}
+        self._required = required
         self._places = {place.name: place for place in required}
         self._noted = {name for name in self._places if self._notes(name)}
 
-    def failed(self, place: Destination, error: LifeboatError) -> None:
-        """A repository did not take a file."""
+    def store(self, name: str, content: bytes | memoryview) -> None:
+        """One file into every required repository; raises when one of them did not take it."""
+        failure: LifeboatError | None = None
+        for place in self._required:
+            try:
+                place.store(name, content)
+            except LifeboatError as exc:  # the others get it all the same
+                failure = failure or exc
+                self._failed(place, exc)
+            else:
+                self._worked(place)
+        if failure is not None:
+            raise failure
+
+    def _failed(self, place: Destination, error: LifeboatError) -> None:
         with self._lock:
             self._failing[place.name] = error
 
-    def worked(self, place: Destination) -> None:
+    def _worked(self, place: Destination) -> None:
         """A repository took one: what it lost meanwhile can be written there."""
         with self._lock:
             self._failing.pop(place.name, None)
