@@ -65,7 +65,7 @@ class Uploader:
         self._debts = Debts(places(archive.optional), self.required[0], debts, clock, say)
         self._dropping = Dropping(archive.drop_after, self.required, debts, self._size, clock, say)
         self._jobs = max(1, min(jobs, _MEMORY_BYTES // self._size))
-        self._workers = ThreadPoolExecutor(1, "debts")
+        self._workers = ThreadPoolExecutor(max(1, len(archive.optional)), "debts")
         self._done: set[str] = set()
         self._superseded: str | None = None  # up to where partials have been removed
         self.shipped = Shipped()
