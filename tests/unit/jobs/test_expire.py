@@ -227,6 +227,14 @@ def test_in_a_repository_without_backups_those_elsewhere_say_which_wal_is_needed
     assert not expire(cluster, elsewhere=lambda: None).changed
 
 
+def test_where_there_is_no_backup_anywhere_the_wal_of_earlier_lives_stays(cluster: Cluster) -> None:
+    cluster.put_wal(0, 1, 2)
+    cluster.clock.sleep(DAY)
+    cluster.stanza.begin_another(cluster.life.system_identifier, 15, made.SEGMENT_BYTES, cluster.clock)
+    assert cluster.stanza.incarnations()[-1] != cluster.life
+    assert not expire(cluster, elsewhere=Backups).changed
+
+
 def test_while_another_repository_cannot_be_read_its_wal_stays(cluster: Cluster, tmp_path: Path) -> None:
     gone = RepositorySpec(str(tmp_path / "unmounted"), KeySpec(key_file=tmp_path / "key"))
     assert Elsewhere([gone], "main", cluster.sink).look() is None
