@@ -1,16 +1,17 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Started by a test: one backup after another, each killed one step further, until one comes to its end.
+"""Started by a test: one backup after another, each killed one step further, kind by kind of step.
 
     killed_backups.py CONFIG CLUSTER TYPE STRIDE
 
 A step is whatever changes the repository: in a directory a file that is created, written to, synced, named or removed
 and a directory that is made or removed; in a bucket a request other than a read, which is counted before it is sent and
-once more when its answer has come. Prints a line of JSON for each backup: the step, what it was, the ids of the backups
-that were visible afterwards, and what reading every byte of them complained of. With a STRIDE
-above one it takes the first and then every so manyth step of each kind. Steps that repeat the one
-before (such as one write after another) are passed over, but for every tenth.
+once more when its answer has come. Steps are counted by kind, because threads make the order among kinds another each
+time. Prints a line of JSON for each backup: the step, the ids of the backups that were visible afterwards, and what
+reading every byte of them complained of; of each kind the last backup is one that came to its end. With a STRIDE above
+one it takes the first and then every so manyth step of each kind. Steps that repeat the one before (such as one write
+after another) are passed over, but for every tenth.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import ClusterSpec, RepositorySpec
 
 REPEATS = 10
+NAMING = ("replace", "link", "unlink", "mkdir", "rmdir")
+IN_A_DIRECTORY = ("create", "write", "sync", *NAMING)
+IN_A_BUCKET = tuple(f"{when}-{method}" for method in ("PUT", "POST", "DELETE") for when in ("before", "after"))
 
 
 class Silence:
@@ -43,11 +46,10 @@ class Silence:
 
 
 class Steps:
-    """Counts what is done to the repository and dies just before the step that is due."""
+    """Counts the steps of one kind and dies just before the one that is due."""
 
-    def __init__(self, due: int, stride: int, pipe: int) -> None:
-        self._due, self._stride, self._pipe = due, stride, pipe
-        self._of_kind: Counter[str] = Counter()
+    def __init__(self, kind: str, due: int, pipe: int) -> None:
+        self._kind, self._due, self._pipe = kind, due, pipe
         self._count = self._repeated = 0
         self._last = ""
 
@@ -56,10 +58,7 @@ class Steps:
         kind = what.split(" ")[0]
         self._repeated = self._repeated + 1 if kind == self._last else 0
         self._last = kind
-        if self._repeated % REPEATS:
-            return
-        self._of_kind[kind] += 1
-        if (self._of_kind[kind] - 1) % self._stride:
+        if kind != self._kind or self._repeated % REPEATS:
             return
         self._count += 1
         if self._count == self._due:
@@ -88,7 +87,7 @@ def watch_directory(root: str, steps: Steps) -> None:
     def path(first: Any, *_rest: Any, **_options: Any) -> str:
         return os.fspath(first)
 
-    for name in ("replace", "rename", "link", "unlink", "mkdir", "rmdir"):
+    for name in NAMING:
         setattr(os, name, watched(name, getattr(os, name), path))
     os.open = watched("create", os.open, opened)
     os.fsync = watched("sync", os.fsync, descriptor)
@@ -125,13 +124,13 @@ def watch_bucket(steps: Steps) -> None:
 
 
 def attempt(
-    cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, due: int, stride: int
+    cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, kind: str, due: int
 ) -> tuple[str, str]:
     """A backup in a process of its own: what it died at, and why it failed if it did otherwise."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        steps = Steps(due, stride, writing)
+        steps = Steps(kind, due, writing)
         if repository.url.startswith("s3:"):
             watch_bucket(steps)
         else:
@@ -173,14 +172,16 @@ def main(path: Path, name: str, backup_type: str, stride: int) -> None:
     """Go from step to step."""
     cluster, repository = config.specs(name, config.cluster_settings(config.read(path), path, name))
     proven: set[str] = set()
-    for due in itertools.count(1):
-        step, failure = attempt(cluster, repository, backup_type, due, stride)
-        visible, wrong = complaints(cluster, repository, proven)
-        note = {"due": due, "step": step, "failure": failure, "visible": visible, "wrong": wrong}
-        sys.stdout.write(json.dumps(note) + "\n")
-        sys.stdout.flush()
-        if not step:
-            return
+    kinds = IN_A_BUCKET if repository.url.startswith("s3:") else IN_A_DIRECTORY
+    for kind in kinds:
+        for due in itertools.count(1, stride):
+            step, failure = attempt(cluster, repository, backup_type, kind, due)
+            visible, wrong = complaints(cluster, repository, proven)
+            note = {"kind": kind, "step": step, "failure": failure, "visible": visible, "wrong": wrong}
+            sys.stdout.write(json.dumps(note) + "\n")
+            sys.stdout.flush()
+            if not step:
+                break
 
 
 if __name__ == "__main__":

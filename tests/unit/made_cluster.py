@@ -83,9 +83,9 @@ class Cluster:
             settings={**settings, "archive_mode": "on"},
         )
 
-    def back_up(self, backup_type: str = "full", **how: Any) -> Header:
-        """Make a backup, later than everything before."""
-        self.clock.sleep(3600)
+    def back_up(self, backup_type: str = "full", later: float = 3600, **how: Any) -> Header:
+        """Make a backup, as a rule later than everything before."""
+        self.clock.sleep(later)
         self.put_wal(2, 3)
         repository = RepositorySpec("unused", KeySpec())
         request = backup.BackupRequest(ClusterSpec("main", "main", ConnectionSpec()), repository, **{"jobs": 2, **how})

@@ -67,6 +67,15 @@ def test_a_full_backup_names_no_pack_of_another(cluster: Cluster, store: MemoryS
     assert not {pack for entry in entries for pack in entry.packs()} & first
 
 
+@pytest.mark.parametrize("later", [0, 0.5, -7200], ids=["at once", "within the second", "with the clock set back"])
+def test_ids_sort_in_the_order_of_making(cluster: Cluster, later: float) -> None:
+    made = [cluster.back_up()]
+    for _repetition in range(12):
+        made.append(cluster.back_up("incremental", later=later))
+        assert made[-1].parent == made[-2].backup_id
+    assert cluster.stanza.backup_ids() == [header.backup_id for header in made]
+
+
 def test_an_incremental_backup_is_a_complete_picture_that_stores_little(cluster: Cluster, store: MemoryStore) -> None:
     (cluster.data / "base/1/1259").write_bytes(b"x" * 100_000)
     first = cluster.back_up()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from ..sources.entry_spool import EntrySpool
 from ..version import VERSION
 from .backup_claim import Claim
 from .backup_packs import Packs, new_prefix
-from .backup_policy import Decision
+from .backup_policy import Decision, new_id
 from .backup_request import BackupRequest, BackupResult
 from .wal_wait import wait_for_segments
 
@@ -97,7 +96,7 @@ class Making(ABC):
         self._clock = clock
         self._sink = sink
         self._started = clock.now()
-        self._id = f"{self._started:%Y%m%dT%H%M%SZ}-{decision.backup_type[:4]}-{secrets.token_hex(3)}"
+        self._id = new_id(decision, self._started)
 
     @abstractmethod
     def _take(self, claim: Claim, packs: Packs, spool: EntrySpool) -> Taken:
