@@ -10,12 +10,10 @@ that was downloaded as it is. Keep a copy of it with the recovery key. To list, 
     lifeboat_breakglass.py /srv/lifeboat --key-file main.key
     lifeboat_breakglass.py /srv/lifeboat --key-file main.key /var/lib/postgresql/15/rescued
 
-Without --key-file or --passphrase-file it asks for a passphrase. A restore makes the data directory of
-one backup. With --wal DIRECTORY it also exports the archived WAL and sets the server up to replay it,
-to --target-time or to its end. Run it as the user that will run the server.
-
-Every byte that is used is authenticated (AES-256-GCM, HMAC-SHA-256). The XXH3 digests that backups
-also record only tell pages apart, and are not looked at. docs/repository-format.md explains the rest.
+Without --key-file or --passphrase-file it asks for a passphrase. A restore makes the data directory of one backup.
+With --wal DIRECTORY it also exports the archived WAL and sets the server up to replay it, to --target-time or to
+its end. Run it as the user that will run the server. Every byte that is used is authenticated. The digests that
+backups also record only tell pages apart, and are not looked at. docs/repository-format.md explains the rest.
 """
 
 from __future__ import annotations
@@ -35,6 +33,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-FORMAT, PAGE = 1, 8192
+FORMAT, PAGE, COMPRESSED, LAST, DIFFERENCES = 1, 8192, 1, 2, 4
 MAGIC, ROLE_CODES = b"LBT\x01", {"data": 1, "metadata": 2}
 HEADER, FRAME = struct.Struct(">4sBI32s"), struct.Struct(">BI")
-COMPRESSED, LAST = 1, 2
 KEY_DOCUMENT = re.compile(r"keys/[0-9]{6}-[0-9]{6}\.json")
 PLAIN = re.compile(rb'(\{"document":(\{.*\})(?:,"seal":"([0-9a-f]{64})")?),"sha256":"([0-9a-f]{64})"\}\n', re.DOTALL)
 ORIGINAL_PLACES = re.compile(rb"(?m)^(?=[ \t]*(?:data_directory|hba_file|ident_file|external_pid_file)\b)")
@@ -89,7 +87,9 @@ class Repository:
         for recipient in document["recipients"]:
             secret = key
             if "scrypt" in recipient and passphrase is not None:
-                secret = derived(passphrase, recipient["scrypt"])
+                cost = {name: recipient["scrypt"][name] for name in ("n", "r", "p")}
+                text, salt = unicodedata.normalize("NFC", passphrase), base64.b64decode(recipient["scrypt"]["salt"])
+                secret = hashlib.scrypt(text.encode(), salt=salt, **cost, maxmem=256 << 20, dklen=32)
             if secret is not None and hkdf(secret, b"lifeboat/1", "key id").hex()[:16] == recipient["key_id"]:
                 break
         else:
@@ -102,16 +102,15 @@ class Repository:
                 keys[role] = AESGCM(secret).decrypt(sealed[:12], sealed[12:], context.encode())
             except (InvalidTag, ValueError) as error:
                 raise Refused(f"{name}: the {role} key is damaged or of another repository") from error
-        if "data" in keys:
-            place = f"lifeboat/1/key document/{self.id}/{epoch}/{int(name[12:18])}"
-            expected = hmac.new(hkdf(keys["data"], b"lifeboat/1", place), raw, hashlib.sha256).hexdigest()
-            if not hmac.compare_digest(expected, seal):
-                raise Refused(f"{name} was altered by somebody who does not have the repository's keys")
+        place = f"lifeboat/1/key document/{self.id}/{epoch}/{int(name[12:18])}"
+        expected = hmac.new(hkdf(keys.get("data", b""), b"lifeboat/1", place), raw, hashlib.sha256).hexdigest()
+        if "data" in keys and not hmac.compare_digest(expected, seal):
+            raise Refused(f"{name} was altered by somebody who does not have the repository's keys")
         return keys
 
     def names(self, folder: str) -> list[str]:
         """The objects below a folder, sorted; hidden files are of interrupted writers."""
-        files = (path for path in (self.root / folder).rglob("*") if path.is_file() and not path.name.startswith("."))
+        files = [path for path in (self.root / folder).rglob("[!.]*") if path.is_file()]
         return sorted(str(path.relative_to(self.root)) for path in files)
 
     def cipher(self, name: str, header: bytes, role: str, identity: str) -> AESGCM:
@@ -137,23 +136,23 @@ class Repository:
                 raise Refused(f"{name} is damaged: bytes follow its last frame")
 
 
-def derived(passphrase: str, scrypt: dict[str, Any]) -> bytes:
-    """The key of a recipient with a passphrase."""
-    text, salt = unicodedata.normalize("NFC", passphrase).encode(), base64.b64decode(scrypt["salt"])
-    cost = {name: int(scrypt[name]) for name in ("n", "r", "p")}
-    return hashlib.scrypt(text, salt=salt, **cost, maxmem=256 << 20, dklen=32)
-
-
 def opened(name: str, cipher: AESGCM, header: bytes, number: int, flags: int, sealed: bytes) -> tuple[bytes, bool]:
     """A frame's raw bytes, and whether it is its object's last."""
     try:
         payload = cipher.decrypt(number.to_bytes(12, "big"), sealed, header + bytes([flags]))
     except (InvalidTag, ValueError) as error:
         raise Refused(f"{name} is damaged or altered: frame {number} fails its authentication") from error
-    if flags & ~(COMPRESSED | LAST):
+    if flags & ~(COMPRESSED | LAST | DIFFERENCES):
         raise Refused(f"{name}: a newer Lifeboat has written frame {number}")
     raw = zstandard.ZstdDecompressor().decompress(payload) if flags & COMPRESSED else payload
-    return raw, bool(flags & LAST)
+    return added_up(raw) if flags & DIFFERENCES else raw, bool(flags & LAST)
+
+
+def added_up(raw: bytes) -> bytes:
+    """What these differences are of: each word of 32 bits to the fourth before it."""
+    words = struct.unpack(f"<{len(raw) // 4}I", raw)
+    lanes = [accumulate(words[lane::4], lambda sum, word: (sum + word) & 0xFFFFFFFF) for lane in range(4)]
+    return struct.pack(f"<{len(words)}I", *chain.from_iterable(zip(*lanes)))
 
 
 class Backup:
@@ -176,11 +175,8 @@ class Backup:
     def content(self, entry: dict[str, Any]) -> Iterator[bytes]:
         """A file's bytes in order. A part is a frame's place (pack, number, offset, length), a start and a length."""
         packs, written = entry["p"], 0
-        if "b" in entry:
-            block_map = b"".join(self._frame((packs[pack], *place), "metadata") for pack, *place in entry["b"])
-            parts = self._mapped(block_map, entry["s"])
-        else:
-            parts = (((packs[pack], *place), start, length) for pack, *place, start, length in entry["c"])
+        chunks = (((packs[pack], *place), start, length) for pack, *place, start, length in entry.get("c", ()))
+        parts = self._mapped(entry) if "b" in entry else chunks
         for frame, start, length in parts:
             raw = self._frame(frame, "data")[start : start + length]
             written += len(raw)
@@ -188,18 +184,24 @@ class Backup:
         if written != entry["s"]:
             raise Refused(f"{entry['f']}: the backup has {written} bytes of {entry['s']}")
 
-    def _mapped(self, block_map: bytes, size: int) -> Iterator[tuple[tuple[Any, ...], int, int]]:
-        """The parts that a block map names."""
-        magic, pages, packs, frames, runs = struct.unpack_from("<4sIIII", block_map)
-        frames_at, runs_at = 20 + packs * 16, 20 + packs * 16 + frames * 20
-        if magic != b"LBM1" or len(block_map) != runs_at + runs * 12 + pages * 16:
-            raise Refused(f"{self.id} has a block map that is none")
-        ids = [block_map[at : at + 16].hex() for at in range(20, frames_at, 16)]
-        places = [(ids[pack], *place) for pack, *place in struct.iter_unpack("<IIQI", block_map[frames_at:runs_at])]
-        for count, frame, start in struct.iter_unpack("<III", block_map[runs_at : runs_at + runs * 12]):
-            length = min(count * PAGE, size)
-            size -= length
-            yield places[frame], start, length
+    def _mapped(self, entry: dict[str, Any]) -> Iterator[tuple[Any, int, int]]:
+        """The pages that a block map names, or changes to it."""
+        pages: list[Any] = []
+        for field, expected, row in (("b", b"LBM1", "<III"), ("n", b"LBC1", "<IIII"))[: 2 if "n" in entry else 1]:
+            text = b"".join(self._frame((entry["p"][pack], *place), "metadata") for pack, *place in entry[field])
+            magic, count, packs, frames, runs = struct.unpack_from("<4sIIII", text)
+            frames_at, runs_at = 20 + packs * 16, 20 + packs * 16 + frames * 20
+            ids = [text[at : at + 16].hex() for at in range(20, frames_at, 16)]
+            places = [(ids[pack], *place) for pack, *place in struct.iter_unpack("<IIQI", text[frames_at:runs_at])]
+            pages, page = pages[:count] + [None] * (count - len(pages)), 0
+            for *first, length, frame, start in struct.iter_unpack(row, text[runs_at:][: runs * struct.calcsize(row)]):
+                page = first[0] if first else page
+                pages[page : page + length] = [(places[frame], start + number * PAGE) for number in range(length)]
+                page += length
+            if magic != expected or None in pages:
+                raise Refused(f"{self.id} has a block map that is none")
+        for number, (place, start) in enumerate(pages):
+            yield place, start, min(PAGE, entry["s"] - number * PAGE)
 
     def _read_frame(self, place: tuple[Any, ...], role: str) -> bytes:
         pack, number, offset, length = place
@@ -233,8 +235,7 @@ class Backup:
         """The segments without which the backup is not consistent."""
         size, timeline = self.header["wal_segment_bytes"], self.header["timeline"]
         numbers = range(self.header["start_lsn"] // size, -(-self.header["stop_lsn"] // size))
-        places = (divmod(number, (1 << 32) // size) for number in numbers)
-        return [f"{timeline:08X}{high:08X}{low:08X}" for high, low in places]
+        return ["{:08X}{:08X}{:08X}".format(timeline, *divmod(number, (1 << 32) // size)) for number in numbers]
 
 
 def stanzas(repository: Repository) -> dict[str, list[Backup]]:
@@ -258,9 +259,7 @@ def write(path: Path, pieces: Iterable[bytes], mode: int = 0o600) -> None:
 def write_entries(backup: Backup, root: Path, tablespaces: dict[str, Path]) -> set[str]:
     """All directories and files; returns which configuration had its place outside the data directory."""
     config: set[str] = set()
-    lines = backup.lines()
-    next(lines)  # the header
-    for entry in lines:
+    for entry in islice(backup.lines(), 1, None):  # the first is the header
         relative = str(entry.get("d") or entry["f"])
         if relative.startswith("/") or ".." in relative.split("/"):
             raise Refused(f"the manifest names {relative!r}, which leaves the data directory; do not use this backup")
@@ -329,8 +328,8 @@ def chosen(arguments: argparse.Namespace, repository: Repository) -> Backup:
     stanza = arguments.stanza or (next(iter(found)) if len(found) == 1 else "")
     if stanza not in found:
         raise Refused(f"say which cluster with --stanza; there are: {', '.join(found) or 'none'}")
-    backups = [backup for backup in found[stanza] if arguments.backup in ("latest", backup.id)]
-    backups = [backup for backup in backups if not target or moment(backup.header["stop_time"]) <= target]
+    backups = [each for each in found[stanza] if arguments.backup in ("latest", each.id)]
+    backups = [each for each in backups if not target or moment(each.header["stop_time"]) <= target]
     if not backups:
         raise Refused(f"{stanza} has no backup {arguments.backup}" + (f" that ended before {target}" if target else ""))
     return backups[-1]
@@ -370,9 +369,10 @@ def secret(arguments: argparse.Namespace) -> tuple[bytes | None, str | None]:
         if not re.fullmatch("lifeboat-key-1:[A-Za-z0-9_-]{43}=", text):
             raise Refused(f"{arguments.key_file} is no Lifeboat key file")
         return base64.urlsafe_b64decode(text[15:]), None
-    if arguments.passphrase_file:
-        return None, arguments.passphrase_file.read_text().split("\n")[0].rstrip("\r")
-    return None, getpass.getpass("Passphrase of the repository: ")
+    file = arguments.passphrase_file
+    return None, file.read_text().split("\n")[0].rstrip("\r") if file else getpass.getpass(
+        "Passphrase of the repository: "
+    )
 
 
 def main() -> None:

@@ -123,9 +123,7 @@ def watch_bucket(steps: Steps) -> None:
     URLLib3Session.send = announcing
 
 
-def attempt(
-    cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, kind: str, due: int
-) -> tuple[str, str]:
+def attempt(cluster: ClusterSpec, repository: RepositorySpec, backup_type: str, kind: str, due: int) -> tuple[str, str]:
     """A backup in a process of its own: what it died at, and why it failed if it did otherwise."""
     reading, writing = os.pipe()
     pid = os.fork()

@@ -124,6 +124,37 @@ def test_the_script_has_nothing_of_the_project(rescue: Rescue) -> None:
     assert "ModuleNotFoundError" in alone.stderr
 
 
+WHAT_THERE_IS = """
+import sys
+from pathlib import Path
+import lifeboat_breakglass as script
+
+met = set()
+added_up = script.added_up
+script.added_up = lambda raw: met.add("differences") or added_up(raw)
+repository = script.Repository(Path(sys.argv[1]), *script.secret(script.argparse.Namespace(key_file=Path(sys.argv[2]))))
+backup = script.Backup(repository, "main", sys.argv[3])
+for entry in backup.lines():
+    if "f" in entry:
+        met.update({"b": "map", "n": "changes to a map", "c": "chunks"}[key] for key in "bnc" if key in entry)
+        list(backup.content(entry))
+print(sorted(met))
+"""
+
+
+def test_the_backups_have_everything_the_format_has(rescue: Rescue) -> None:
+    command = [
+        PROGRAMS / "python",
+        "-c",
+        WHAT_THERE_IS,
+        rescue.site.repository,
+        rescue.site.key_file,
+        rescue.incremental,
+    ]
+    done = run(command, user=server_user(), cwd=rescue.folder)
+    assert done.stdout.strip() == "['changes to a map', 'chunks', 'differences', 'map']"
+
+
 def test_it_lists_what_there_is(rescue: Rescue) -> None:
     by_key = rescue.script(rescue.site.repository, "--key-file", rescue.site.key_file).stdout
     for text in ("main\n", rescue.full, rescue.incremental, str(rescue.tablespace)):

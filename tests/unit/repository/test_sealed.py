@@ -204,7 +204,7 @@ def test_an_object_that_is_missing_is_not_called_damaged(repository: Repository)
 
 
 def test_a_frame_of_a_kind_that_is_not_known_yet_is_refused(repository: Repository, store: MemoryStore) -> None:
-    sealer, flags = Sealer(repository.keys, "data", IDENTITY, 3), 0x04 | sealed.LAST
+    sealer, flags = Sealer(repository.keys, "data", IDENTITY, 3), 0x08 | sealed.LAST
     frame = sealer._aead.encrypt(bytes(12), b"content", sealer.header + bytes([flags]))
     store.objects[NAME] = sealer.header + struct.pack(">BI", flags, len(frame)) + frame
     with expect.failure("format_too_new"):

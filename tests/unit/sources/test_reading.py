@@ -343,6 +343,37 @@ def test_of_a_large_relation_only_changed_pages_are_stored(
         assert sum(map(len, store.objects.values())) - stored < 20_000 + 17 * len(blocks)
 
 
+def test_an_incremental_stores_what_has_changed_whatever_the_size(
+    stanza: Stanza, store: MemoryStore, folder: Path
+) -> None:
+    stored = []
+    for number, pages in enumerate((500, 5000)):
+        path = put(folder, f"base/1/{number + 1}", page(1) * pages)
+        entries = read(stanza, sources_in(folder)).by_name
+        with path.open("r+b") as stream:
+            for block in range(0, 500, 50):
+                stream.seek(block * PAGE)
+                stream.write(page(2, filled=b"y"))
+        before = sum(map(len, store.objects.values()))
+        entries = later(stanza, folder, entries, refers_to_previous=True)
+        stored.append(sum(map(len, store.objects.values())) - before)
+        assert content(stanza, entries[f"base/1/{number + 1}"]) == path.read_bytes()
+    assert stored[1] < stored[0] + 200
+
+
+def test_a_page_that_changed_back_keeps_the_pack_it_is_read_from(stanza: Stanza, folder: Path) -> None:
+    """Even when every other page of that pack has been replaced: who reads takes it from there."""
+    old, new = ([page(lsn, filled=bytes([block % 256])) for block in range(300)] for lsn in (1, 2))
+    path = put(folder, "base/1/1", b"".join(old))
+    entries = read(stanza, sources_in(folder)).by_name
+    for ninth in (old[9], new[9], old[9]):
+        path.write_bytes(b"".join([*new[:9], ninth, *new[10:]]))
+        entries = later(stanza, folder, entries, refers_to_previous=True)
+        entry = entries["base/1/1"]
+        assert content(stanza, entry) == path.read_bytes()
+        assert readers(stanza)[0].block_map(entry).packs() <= set(entry.map_packs or ())
+
+
 def test_a_change_behind_the_servers_back_is_told_by_the_next_full_backup(stanza: Stanza, folder: Path) -> None:
     put(folder, "base/1/1", page(1) * 100)
     put(folder, "file", b"x" * 100)

@@ -14,6 +14,12 @@ Layout, little-endian:
     frames  pack (4) | number (4) | offset (8) | length (4)    each
     runs    pages (4) | frame (4) | start (4)                  each, covering all pages in order
     pages   digest (16)                                        each
+
+A map may be stored as changes to another (see map_changes), which are the same but for
+
+    "LBC1" | pages of the whole file (4) | ...
+    runs    first page (4) | pages (4) | frame (4) | start (4)  each, ascending
+    pages   digest (16)                                        each page of the runs
 """
 
 from __future__ import annotations
@@ -30,10 +36,12 @@ from .sealed import Frame
 PAGE_BYTES = 8192
 DIGEST_BYTES = 16
 _MAGIC = b"LBM1"
+_CHANGES_MAGIC = b"LBC1"
 _HEAD = struct.Struct("<4sIIII")
 _PACK_BYTES = 16
 _FRAME = struct.Struct("<IIQI")
 _RUN = struct.Struct("<III")
+_CHANGED_RUN = struct.Struct("<IIII")
 
 
 @dataclass(frozen=True)
@@ -124,56 +132,106 @@ class Cursor:
             )
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Pages of a file that are not what, or where, an earlier map says: runs by their first page, ascending."""
+
+    pages: int  # of the whole file
+    runs: tuple[tuple[int, Run], ...]
+    digests: bytes  # of the runs' pages
+
+
 def render(block_map: BlockMap) -> bytes:
     """The map's bytes."""
-    packs: dict[str, int] = {}
-    frames: dict[tuple[str, int], int] = {}
-    frame_rows, run_rows = [], []
-    for run in block_map.runs:
-        pack, frame = run.placed.pack, run.placed.frame
-        pack_index = packs.setdefault(pack, len(packs))
-        key = (pack, frame.number)
-        if key not in frames:
-            frames[key] = len(frames)
-            frame_rows.append(_FRAME.pack(pack_index, frame.number, frame.offset, frame.length))
-        run_rows.append(_RUN.pack(run.pages, frames[key], run.start))
-    head = _HEAD.pack(_MAGIC, block_map.pages, len(packs), len(frames), len(run_rows))
-    ids = b"".join(bytes.fromhex(pack) for pack in packs)
-    return b"".join((head, ids, *frame_rows, *run_rows, block_map.digests))
+    places = _Places()
+    rows = [_RUN.pack(run.pages, places.index(run.placed), run.start) for run in block_map.runs]
+    return b"".join((places.render(_MAGIC, block_map.pages, len(rows)), *rows, block_map.digests))
+
+
+def render_changes(changes: Changes) -> bytes:
+    """The bytes of changes to a map."""
+    places = _Places()
+    rows = [_CHANGED_RUN.pack(first, run.pages, places.index(run.placed), run.start) for first, run in changes.runs]
+    return b"".join((places.render(_CHANGES_MAGIC, changes.pages, len(rows)), *rows, changes.digests))
+
+
+class _Places:
+    """The packs and frames that runs name, each once."""
+
+    def __init__(self) -> None:
+        self._packs: dict[str, int] = {}
+        self._frames: dict[tuple[str, int], int] = {}
+        self._rows: list[bytes] = []
+
+    def index(self, placed: PlacedFrame) -> int:
+        """The number of a frame."""
+        pack, frame = placed.pack, placed.frame
+        found = self._frames.setdefault((pack, frame.number), len(self._rows))
+        if found == len(self._rows):
+            pack_index = self._packs.setdefault(pack, len(self._packs))
+            self._rows.append(_FRAME.pack(pack_index, frame.number, frame.offset, frame.length))
+        return found
+
+    def render(self, magic: bytes, pages: int, runs: int) -> bytes:
+        """Everything before the runs."""
+        head = _HEAD.pack(magic, pages, len(self._packs), len(self._rows), runs)
+        return b"".join((head, *(bytes.fromhex(pack) for pack in self._packs), *self._rows))
 
 
 def parse(data: bytes) -> BlockMap:
     """Read a map. It was authenticated before, so what does not fit is a defect, not an attack."""
     try:
-        magic, pages, pack_count, frame_count, run_count = _HEAD.unpack_from(data)
-        if magic != _MAGIC:
-            raise ValueError("it does not start like one")
-        sizes = (
-            _HEAD.size,
-            pack_count * _PACK_BYTES,
-            frame_count * _FRAME.size,
-            run_count * _RUN.size,
-            pages * DIGEST_BYTES,
-        )
-        ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-        if ends[-1] != len(data):
-            raise ValueError("it has the wrong length")
-        ids = data[ends[0] : ends[1]]
-        packs = [ids[start : start + _PACK_BYTES].hex() for start in range(0, len(ids), _PACK_BYTES)]
-        frames = [
-            PlacedFrame(packs[pack], Frame(number, offset, length))
-            for pack, number, offset, length in _FRAME.iter_unpack(data[ends[1] : ends[2]])
-        ]
-        runs = tuple(
-            Run(count, frames[frame], start) for count, frame, start in _RUN.iter_unpack(data[ends[2] : ends[3]])
-        )
-        if sum(run.pages for run in runs) != pages:
-            raise ValueError("its runs do not cover its pages")
+        pages, frames, rows, digests = _sections(data, _MAGIC, _RUN)
+        runs = tuple(Run(count, frames[frame], start) for count, frame, start in rows)
+        _require_covered(sum(run.pages for run in runs), pages, digests)
     except (ValueError, IndexError, struct.error) as exc:
-        raise IntegrityError(
-            "reading a block map",
-            f"{exc}.",
-            "Use another backup, and report this.",
-            code="block_map_invalid",
-        ) from exc
-    return BlockMap(data[ends[3] :], runs)
+        raise _invalid(exc) from exc
+    return BlockMap(digests, runs)
+
+
+def parse_changes(data: bytes) -> Changes:
+    """Read changes to a map."""
+    try:
+        pages, frames, rows, digests = _sections(data, _CHANGES_MAGIC, _CHANGED_RUN)
+        runs = tuple((first, Run(count, frames[frame], start)) for first, count, frame, start in rows)
+        _require_covered(sum(run.pages for _first, run in runs), len(digests) // DIGEST_BYTES, digests)
+        ends = [0, *(first + run.pages for first, run in runs)]
+        if any(first < end for (first, _run), end in zip(runs, ends)) or ends[-1] > pages:
+            raise ValueError("its runs are not in order")
+    except (ValueError, IndexError, struct.error) as exc:
+        raise _invalid(exc) from exc
+    return Changes(pages, runs, digests)
+
+
+def _sections(
+    data: bytes, expected: bytes, row: struct.Struct
+) -> tuple[int, list[PlacedFrame], Iterator[tuple[int, ...]], bytes]:
+    """The pages, the frames, the rows of runs, and the digests."""
+    magic, pages, pack_count, frame_count, run_count = _HEAD.unpack_from(data)
+    if magic != expected:
+        raise ValueError("it does not start like one")
+    packs_end = _HEAD.size + pack_count * _PACK_BYTES
+    frames_end = packs_end + frame_count * _FRAME.size
+    runs_end = frames_end + run_count * row.size
+    if runs_end > len(data):
+        raise ValueError("it has the wrong length")
+    packs = [data[start : start + _PACK_BYTES].hex() for start in range(_HEAD.size, packs_end, _PACK_BYTES)]
+    frames = [
+        PlacedFrame(packs[pack], Frame(number, offset, length))
+        for pack, number, offset, length in _FRAME.iter_unpack(data[packs_end:frames_end])
+    ]
+    return pages, frames, row.iter_unpack(data[frames_end:runs_end]), data[runs_end:]
+
+
+def _require_covered(covered: int, pages: int, digests: bytes) -> None:
+    if not covered == pages == len(digests) / DIGEST_BYTES:
+        raise ValueError("its runs do not cover its pages")
+
+
+def _invalid(exc: Exception) -> IntegrityError:
+    return IntegrityError(
+        "reading a block map",
+        f"{exc}.",
+        "Use another backup, and report this.",
+        code="block_map_invalid",
+    )

@@ -36,9 +36,10 @@ class Chunk:
 class FileEntry:
     """A regular file of the cluster. `area` is `data` or, for configuration kept elsewhere, `config`.
 
-    A large relation file has a block map, and its pages are where that says. Every other file has
-    its chunks here, and the digest of its content. `map_packs` are the packs that the block map
-    names, so that nobody has to read it to know what a backup needs; None when that is not known.
+    A large relation file has a block map, maybe with changes to it, and its pages are where that
+    says. Every other file has its chunks here, and the digest of its content. `map_packs` are the
+    packs that the map names, so that nobody has to read it to know what a backup needs; None when
+    that is not known.
     """
 
     path: str
@@ -49,12 +50,13 @@ class FileEntry:
     digest: str = ""
     chunks: tuple[Chunk, ...] = ()
     block_map: tuple[PlacedFrame, ...] = ()
+    map_changes: tuple[PlacedFrame, ...] = ()
     map_packs: tuple[str, ...] | None = None
     unproven: tuple[int, ...] = ()  # pages that did not look good, for whatever reason
 
     def packs(self) -> list[str]:
         """The packs that are named here, in order of their first use."""
-        placed = [chunk.placed for chunk in self.chunks] + list(self.block_map)
+        placed = [*(chunk.placed for chunk in self.chunks), *self.block_map, *self.map_changes]
         return list(dict.fromkeys(place.pack for place in placed))
 
     def needed_packs(self) -> set[str] | None:
@@ -150,6 +152,8 @@ def render_entry(entry: Entry) -> bytes:
         line["u"] = entry.unproven
     if entry.block_map:
         line["b"] = [place(placed) for placed in entry.block_map]
+        if entry.map_changes:
+            line["n"] = [place(placed) for placed in entry.map_changes]
     else:
         line["x"] = entry.digest
         line["c"] = [[*place(chunk.placed), chunk.start, chunk.length] for chunk in entry.chunks]
@@ -175,6 +179,7 @@ def parse_entry(line: bytes) -> Entry:
         digest=data.get("x", ""),
         chunks=tuple(Chunk(placed(*chunk[:4]), *chunk[4:]) for chunk in data.get("c", ())),
         block_map=tuple(placed(*place) for place in data.get("b", ())),
+        map_changes=tuple(placed(*place) for place in data.get("n", ())),
         map_packs=tuple(data["q"]) if "q" in data else None,
         unproven=tuple(data.get("u", ())),
     )

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..errors import IntegrityError
-from . import block_map, layout
+from . import layout
 from .manifest import FileEntry, Header
+from .map_changes import StoredMap
 from .packs import PACK_ID_BYTES, PackReader
 from .stanza import Stanza
 
@@ -76,7 +77,6 @@ def named_by_manifest(stanza: Stanza, header: Header) -> set[str]:
             continue
         known = entry.needed_packs()
         if known is None:
-            text = b"".join(maps.read(placed) for placed in entry.block_map)
-            known = {*entry.packs(), *block_map.parse(text).packs()}
+            known = {*entry.packs(), *StoredMap.load(entry, maps.read).packs()}
         found |= known
     return found

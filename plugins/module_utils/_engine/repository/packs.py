@@ -80,7 +80,8 @@ class PackWriter:
 
     def _begin(self) -> _OpenPack:
         pack_id = self._prefix + secrets.token_hex((PACK_ID_BYTES * 2 - len(self._prefix)) // 2)
-        sealer = Sealer(self._keys, self._role, pack_identity(pack_id), self._level)
+        holds_pages = self._role == "data"
+        sealer = Sealer(self._keys, self._role, pack_identity(pack_id), self._level, holds_pages=holds_pages)
         self._pack = _OpenPack(pack_id, self._store.writer(self._name_of(pack_id)), sealer)
         return self._pack
 

@@ -24,6 +24,7 @@ from typing import Any
 from ..errors import IntegrityError, UnsupportedError
 from ..store.base import ObjectWriter, Store, missing
 from ..thirdparty import require
+from . import differences
 from .compression import Buffer, compressor
 from .keys import EpochKeys
 
@@ -37,6 +38,7 @@ _ROLE_CODES = {"data": 1, "metadata": 2}
 _ROLE_NAMES = {code: name for name, code in _ROLE_CODES.items()}
 COMPRESSED = 0x01
 LAST = 0x02
+DIFFERENCES = 0x04
 FRAME_RAW_BYTES = 1 << 20
 # No honest frame is longer; a damaged length must not make a reader allocate gigabytes.
 _MAX_SEALED_BYTES = 4 * FRAME_RAW_BYTES
@@ -63,20 +65,23 @@ class Frame:
 
 
 class Sealer:
-    """Turns raw bytes into the frames of one object, in order."""
+    """Turns raw bytes into the frames of one object, in order. `holds_pages` if they may be pages of relations."""
 
-    def __init__(self, keys: EpochKeys, role: str, identity: str, level: int) -> None:
+    def __init__(self, keys: EpochKeys, role: str, identity: str, level: int, *, holds_pages: bool = False) -> None:
         salt = secrets.token_bytes(32)
         self.header = _HEADER.pack(MAGIC, _ROLE_CODES[role], keys.epoch, salt)
         aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
         self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
         self._compress = compressor(level)
+        self._holds_pages = holds_pages
         self._number = 0
 
     def seal(self, raw: Buffer, *, last: bool = False) -> tuple[int, bytes]:
         """The next frame's number and bytes."""
-        payload: Buffer = self._compress(raw)
         flags = COMPRESSED
+        if self._holds_pages and differences.pay(raw):
+            flags |= DIFFERENCES
+        payload: Buffer = self._compress(differences.taken(raw) if flags & DIFFERENCES else raw)
         if len(payload) >= len(raw):
             payload, flags = raw, 0
         if last:
@@ -138,14 +143,21 @@ class Opener:
             payload = self._aead.decrypt(number.to_bytes(12, "big"), sealed, self._header + prefix[:1])
             self._require_known(number, prefix[0])
             raw = self._decompress(payload) if prefix[0] & COMPRESSED else payload
+            if prefix[0] & DIFFERENCES:
+                raw = self._added_up(number, raw)
         except self._invalid_tag as exc:
             raise damaged(self._name, self._url, f"frame {number} fails its authentication.") from exc
         except self._zstd_error as exc:
             raise damaged(self._name, self._url, f"frame {number} does not decompress ({exc}).") from exc
         return raw, bool(prefix[0] & LAST)
 
+    def _added_up(self, number: int, raw: bytes) -> bytes:
+        if len(raw) % differences.ENTRY_BYTES:
+            raise damaged(self._name, self._url, f"frame {number} is not made of whole entries.")
+        return differences.added_up(raw)
+
     def _require_known(self, number: int, flags: int) -> None:
-        if flags & ~(COMPRESSED | LAST):
+        if flags & ~(COMPRESSED | LAST | DIFFERENCES):
             raise UnsupportedError(
                 f"reading {self._name} in {self._url}",
                 f"frame {number} is sealed in a way that this Lifeboat does not know (flags {flags:#x}).",

@@ -21,10 +21,11 @@ from ..postgres import data_directory, pages
 from ..postgres.pages import BadPage
 from ..postgres.wal_names import Lsn
 from ..report.events import Warned
-from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, differing, merge, parse, render
+from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, differing, merge, render, render_changes
 from ..repository.compression import Buffer
 from ..repository.digests import Digester
 from ..repository.manifest import Chunk, FileEntry, render_entry
+from ..repository.map_changes import StoredMap, changes_to
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
@@ -260,7 +261,7 @@ class Worker:
 
     def _read_mapped(self, source: SourceFile, content: Content, relation_start: int) -> None:
         previous = self._previous_map(source)
-        old = previous.digests if previous else b""
+        old = previous.now.digests if previous else b""
         known = old if self._reading.refers_to_previous else b""
         proven = old if self._was_proven(source.previous) else b""
         draft = _MapDraft(self, source, previous if self._reading.refers_to_previous else None)
@@ -284,7 +285,7 @@ class Worker:
             digests += new
             size += len(data)
             self._tally.add(len(data))
-        if (previous is None or previous.digests != digests) and _still_expected_same(source, content):
+        if (previous is None or previous.now.digests != digests) and _still_expected_same(source, content):
             self._findings.missed_change(source.name)
         entry = self._entry(source, content, size)
         if not draft.close(entry, bytes(digests)):
@@ -293,28 +294,38 @@ class Worker:
                 self._frames.flush()
                 self._waiting_bytes = 0
 
-    def _previous_map(self, source: SourceFile) -> BlockMap | None:
+    def _previous_map(self, source: SourceFile) -> StoredMap | None:
         if source.previous is None or not source.previous.block_map:
             return None
         if not (self._reading.refers_to_previous or self._was_proven(source.previous) or source.expected_same):
             return None  # a full backup looks at it only to compare
-        return parse(b"".join(self._previous_maps.read(placed) for placed in source.previous.block_map))
+        return StoredMap.load(source.previous, self._previous_maps.read)
 
     def add_frame(self, piece: Buffer, placed: Placed) -> None:
         """Store pages; `placed` is told where they are."""
         self._frames.add(piece, placed)
 
-    def finish_map(self, source: SourceFile, entry: FileEntry, block_map: BlockMap, previous: BlockMap | None) -> None:
-        """All pages have their place: write the map, or refer to the previous one when nothing differs."""
-        if previous is not None and source.previous is not None and block_map == previous:
-            placed = source.previous.block_map
-        else:
-            text = render(block_map)
-            placed = tuple(
-                self._maps.append(text[start : start + FRAME_RAW_BYTES])
-                for start in range(0, len(text), FRAME_RAW_BYTES)
-            )
-        self.finished(source, replace(entry, block_map=placed, map_packs=tuple(sorted(block_map.packs()))))
+    def finish_map(self, source: SourceFile, entry: FileEntry, now: BlockMap, previous: StoredMap | None) -> None:
+        """All pages have their place: write the map, or refer to the previous one as far as that is the same."""
+        whole: tuple[PlacedFrame, ...] = ()
+        changes: tuple[PlacedFrame, ...] = ()
+        if previous is not None and source.previous is not None:
+            whole, changes = source.previous.block_map, source.previous.map_changes
+            if now != previous.now:
+                differences = changes_to(previous.whole, now)
+                changes = self._placed(render_changes(differences)) if differences else ()
+                whole = whole if differences else ()
+        needed = now.packs()
+        if not whole:
+            whole = self._placed(render(now))
+        elif changes and previous is not None:
+            needed |= previous.whole.packs()  # what a reader takes from there need not be what was merged here
+        self.finished(source, replace(entry, block_map=whole, map_changes=changes, map_packs=tuple(sorted(needed))))
+
+    def _placed(self, text: bytes) -> tuple[PlacedFrame, ...]:
+        return tuple(
+            self._maps.append(text[start : start + FRAME_RAW_BYTES]) for start in range(0, len(text), FRAME_RAW_BYTES)
+        )
 
     def _settled(
         self,
@@ -369,7 +380,7 @@ class _WholeFile:
 class _MapDraft:
     """A block map in the making: changed pages are collected into frames, then placed."""
 
-    def __init__(self, worker: Worker, source: SourceFile, previous: BlockMap | None) -> None:
+    def __init__(self, worker: Worker, source: SourceFile, previous: StoredMap | None) -> None:
         self._worker = worker
         self._source = source
         self._previous = previous
@@ -424,8 +435,8 @@ class _MapDraft:
         if self._entry is None or self._open_frames:
             return False
         self._runs.sort(key=lambda item: item[0])
-        block_map = merge(self._previous, self._runs, self._digests)
-        self._worker.finish_map(self._source, self._entry, block_map, self._previous)
+        now = merge(self._previous.now if self._previous else None, self._runs, self._digests)
+        self._worker.finish_map(self._source, self._entry, now, self._previous)
         return True
 
 

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import IntegrityError
-from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, BlockMap, Cursor, parse
+from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, BlockMap, Cursor
 from ..repository.digests import Digester
 from ..repository.manifest import FileEntry
+from ..repository.map_changes import StoredMap
 from ..repository.packs import PackReader, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from ..repository.stanza import Stanza
@@ -65,7 +66,7 @@ class FileReader:
 
     def block_map(self, entry: FileEntry) -> BlockMap:
         """A mapped file's map."""
-        return parse(b"".join(self._maps.read(placed) for placed in entry.block_map))
+        return StoredMap.load(entry, self._maps.read).now
 
     def _whole(self, entry: FileEntry) -> Iterator[bytes]:
         digest = self._digester.file()

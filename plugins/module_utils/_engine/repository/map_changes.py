@@ -1,0 +1,69 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A block map as it is stored: whole, or as changes to one that an earlier backup has stored whole.
+
+A map has a digest of every page, so a gigabyte's takes two megabytes that nothing compresses.
+Storing it anew for a few changed pages would make an incremental grow with the database. Changes are
+always to a whole map, never to changes: whoever reads needs two objects at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .block_map import DIGEST_BYTES, BlockMap, Changes, Cursor, differing, merge, parse, parse_changes
+from .manifest import FileEntry
+from .packs import PlacedFrame
+
+# More than this part of a map's digests, and the map is stored whole again.
+_WORTH_IT = 4
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A file's map, and the one that is stored whole: the same, unless there are changes to it."""
+
+    now: BlockMap
+    whole: BlockMap
+
+    def packs(self) -> set[str]:
+        """The packs it needs."""
+        return self.now.packs() | self.whole.packs()
+
+    @classmethod
+    def load(cls, entry: FileEntry, read: Callable[[PlacedFrame], bytes]) -> StoredMap:
+        """The map of a file that has one."""
+        whole = parse(b"".join(map(read, entry.block_map)))
+        if not entry.map_changes:
+            return cls(whole, whole)
+        return cls(changed(whole, parse_changes(b"".join(map(read, entry.map_changes)))), whole)
+
+
+def changed(whole: BlockMap, changes: Changes) -> BlockMap:
+    """The map that a whole one and changes to it make."""
+    digests = bytearray(changes.pages * DIGEST_BYTES)
+    kept = whole.digests[: len(digests)]
+    digests[: len(kept)] = kept
+    start = 0
+    for first, run in changes.runs:
+        length = run.pages * DIGEST_BYTES
+        digests[first * DIGEST_BYTES : first * DIGEST_BYTES + length] = changes.digests[start : start + length]
+        start += length
+    return merge(whole, changes.runs, bytes(digests))
+
+
+def changes_to(whole: BlockMap, now: BlockMap) -> Changes | None:
+    """What makes one map the other, or None when it is so much that the whole map had better be stored."""
+    ranges = differing(now.digests, whole.digests)
+    if _WORTH_IT * sum(end - first for first, end in ranges) > now.pages:
+        return None
+    cursor = Cursor(now.runs)
+    runs = []
+    for first, end in ranges:
+        for run in cursor.take(first, end):
+            runs.append((first, run))
+            first += run.pages
+    digests = b"".join(now.digests[first * DIGEST_BYTES : end * DIGEST_BYTES] for first, end in ranges)
+    return Changes(now.pages, tuple(runs), digests)
