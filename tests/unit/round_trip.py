@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.pg_manifest import ManifestFile
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_summaries import ChangedBlocks
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.digests import Digester
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import (
     FileEntry,
@@ -55,6 +56,7 @@ def read(
     refers_to_previous: bool = False,
     start_lsn: int = 1 << 40,
     trusts_previous: bool = False,
+    changed_blocks: ChangedBlocks | None = None,
 ) -> Backup:
     """Read the files as a backup does."""
     repository = stanza.repository
@@ -73,6 +75,7 @@ def read(
         refers_to_previous=refers_to_previous,
         journal=lambda lines: None,
         journal_every=1 << 40,
+        changed_blocks=changed_blocks,
     )
     with EntrySpool() as spool:
         findings = Findings(spool, sink)

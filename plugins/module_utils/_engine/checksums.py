@@ -106,6 +106,12 @@ def _crc32c() -> _Step | None:
     return None
 
 
+def crc32c(data: Buffer) -> int | None:
+    """The checksum of some bytes, None where nothing computes it fast."""
+    step = _crc32c()
+    return step(_ONES, data) ^ _ONES if step else None
+
+
 class _Crc32c:
     algorithm = "CRC32C"
 

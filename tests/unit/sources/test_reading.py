@@ -13,18 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import expect
+import made_summaries
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_summaries import (
+    ChangedBlocks,
+    union,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Warned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.sealed import FRAME_RAW_BYTES
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import page_check
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.cluster_reader import MAPPED_BYTES
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.content import LocalContent
 from fakes import MemoryStore
 from round_trip import content, read, readers, sources_in, write
 
 PAGE = 8192
 RANDOM = random.Random(1)
+TRUSTING: dict[str, Any] = {"refers_to_previous": True, "trusts_previous": True}
 SIZES = [
     *(0, 1, 5, PAGE - 1, PAGE, PAGE + 1, MAPPED_BYTES, MAPPED_BYTES + 1),
     *(FRAME_RAW_BYTES - 1, FRAME_RAW_BYTES, FRAME_RAW_BYTES + 1, 4 * FRAME_RAW_BYTES, 5 * FRAME_RAW_BYTES + 7),
@@ -341,6 +348,95 @@ def test_of_a_large_relation_only_changed_pages_are_stored(
         entries = later(stanza, folder, entries, refers_to_previous=True)
         assert content(stanza, entries["base/1/1"]) == b"".join(blocks)
         assert sum(map(len, store.objects.values())) - stored < 20_000 + 17 * len(blocks)
+
+
+def tell(folder: Path, *entries: bytes) -> ChangedBlocks:
+    """What a server has noted."""
+    changed = union([made_summaries.summary(folder / "summaries", 1, 2, *entries)])
+    assert changed is not None
+    return changed
+
+
+@pytest.mark.parametrize("pages", [40, 700, 1300])
+def test_where_it_is_known_what_has_changed_only_that_is_read(
+    stanza: Stanza, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    blocks = [page(1, filled=RANDOM.randbytes(1)) for _ignored in range(pages)]
+    path = put(folder, "base/1/1", b"".join(blocks))
+    entries = read(stanza, sources_in(folder)).by_name
+    asked: list[tuple[int, int]] = []
+    read_into = LocalContent.read_into
+
+    def noted(content: LocalContent, window: memoryview, offset: int) -> int:
+        asked.append((offset // PAGE, len(window) // PAGE))
+        return read_into(content, window, offset)
+
+    for step in range(6):
+        changed = sorted(RANDOM.sample(range(len(blocks)), RANDOM.randint(0, 5)))
+        for block in changed:
+            blocks[block] = page(2 + step, filled=RANDOM.randbytes(1))
+        before = len(blocks)
+        blocks += [page(2 + step) for _ignored in range(RANDOM.randint(0, 3))]
+        path.write_bytes(b"".join(blocks))
+        monkeypatch.setattr(LocalContent, "read_into", noted)
+        asked.clear()
+        entries = later(
+            stanza, folder, entries, **TRUSTING, changed_blocks=tell(tmp_path, made_summaries.entry(changed))
+        )
+        monkeypatch.undo()
+        assert content(stanza, entries["base/1/1"]) == b"".join(blocks)
+        looked_at = {first + number for first, count in asked for number in range(count)}
+        assert looked_at == {*changed, *range(before, len(blocks))}
+
+
+def test_what_is_not_named_is_as_it_was(stanza: Stanza, folder: Path, tmp_path: Path) -> None:
+    """A hint that the server did not log, for example, need not be in the backup."""
+    path = put(folder, "base/1/1", page(1) * 100)
+    first = read(stanza, sources_in(folder)).by_name
+    path.write_bytes(page(1) * 5 + page(1, filled=b"h") + page(1) * 50 + page(1, filled=b"n") + page(1) * 43)
+    told = later(stanza, folder, first, **TRUSTING, changed_blocks=tell(tmp_path, made_summaries.entry([56])))[
+        "base/1/1"
+    ]
+    assert content(stanza, told) == page(1) * 56 + page(1, filled=b"n") + page(1) * 43
+    made_anew = tell(tmp_path, made_summaries.entry([], limit=0))
+    read_again = later(stanza, folder, first, **TRUSTING, changed_blocks=made_anew)["base/1/1"]
+    assert content(stanza, read_again) == path.read_bytes()
+
+
+def test_of_named_pages_bad_ones_are_told_and_looked_at_again_next_time(
+    stanza: Stanza, folder: Path, tmp_path: Path
+) -> None:
+    path = put(folder, "base/1/1", page(1) * 600)
+    entries = read(stanza, sources_in(folder)).by_name
+    path.write_bytes(page(1) * 70 + page(1, valid=False) + page(1) * 529)
+    sources = [replace(source, previous=entries[source.name]) for source in sources_in(folder)]
+    backup = read(stanza, sources, **TRUSTING, changed_blocks=tell(tmp_path, made_summaries.entry([70, 80])))
+    assert backup.findings.damaged == ["base/1/1 block 70"]
+    entries = backup.by_name
+    assert entries["base/1/1"].unproven == (70,)
+    assert content(stanza, entries["base/1/1"]) == path.read_bytes()
+    path.write_bytes(page(1) * 600)  # mended behind the server's back
+    entries = later(stanza, folder, entries, **TRUSTING, changed_blocks=tell(tmp_path, made_summaries.entry([])))
+    assert content(stanza, entries["base/1/1"]) == path.read_bytes()
+
+
+@pytest.mark.parametrize("left", [0, 10, 511, 512, 513, 590])
+def test_a_file_that_shrinks_while_named_pages_are_read_is_kept_as_far_as_it_goes(
+    stanza: Stanza, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    path = put(folder, "base/1/1", page(1) * 600)
+    entries = read(stanza, sources_in(folder)).by_name
+    read_into = LocalContent.read_into
+
+    def after_shrinking(content: LocalContent, window: memoryview, offset: int) -> int:
+        os.truncate(path, left * PAGE)
+        return read_into(content, window, offset)
+
+    monkeypatch.setattr(LocalContent, "read_into", after_shrinking)
+    named = tell(tmp_path, made_summaries.entry(range(0, 600, 2)))
+    shrunk = later(stanza, folder, entries, **TRUSTING, changed_blocks=named)["base/1/1"]
+    assert left * PAGE <= shrunk.size <= (left + 1) * PAGE
+    assert content(stanza, shrunk) == page(1) * (shrunk.size // PAGE)
 
 
 def test_an_incremental_stores_what_has_changed_whatever_the_size(

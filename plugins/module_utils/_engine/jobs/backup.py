@@ -14,6 +14,8 @@ from ..postgres import config_files, control_file, data_directory, replication
 from ..postgres.backup_mode import BackupMode
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
+from ..postgres.wal_names import Lsn
+from ..postgres.wal_summaries import ChangedBlocks
 from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
 from ..repository import manifest
@@ -26,7 +28,7 @@ from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..sources.workers import require_some
-from . import backup_stream, claim
+from . import backup_stream, claim, wal_summary_wait
 from .archive_proof import why_late
 from .backup_claim import Claim
 from .backup_making import Facts, Making, Taken
@@ -146,7 +148,10 @@ class _Backup(Making):
         directory, request = self._server.data_directory, self._request
         parent, previous = self._decision.parent, self._decision.previous
         total = previous.raw_bytes if previous else data_directory.total_bytes(directory)
+        changed_blocks = self._changed_blocks(start_lsn)
         since = f", changes since {parent.backup_id}" if parent else ""
+        if changed_blocks is not None:
+            since += ", which the WAL summaries tell"
         self._sink.emit(PhaseStarted("copying files", f"{directory}{since}"))
         tally = ByteTally(self._sink, total, request.max_rate, self._clock)
         findings = Findings(spool, self._sink)
@@ -156,6 +161,7 @@ class _Backup(Making):
             refers_to_previous=parent is not None,
             journal=claim.journal,
             journal_every=request.journal_every,
+            changed_blocks=changed_blocks,
         )
         old_maps = previous.generation if previous else claim.generation
         crew = [
@@ -178,6 +184,19 @@ class _Backup(Making):
         )
         read_files(walk.sources(), crew)
         return findings, tally, walk.tablespaces
+
+    def _changed_blocks(self, start_lsn: Lsn) -> ChangedBlocks | None:
+        """What WAL has changed since the parent was begun, where the server notes it; else everything is read."""
+        parent = self._decision.parent
+        if parent is None or self._server.settings.get("summarize_wal") != "on":
+            return None
+        timeline = control_file.read(self._server.data_directory).timeline
+        # Before the parent's end this may be a standby that lags: its files are older than what would be taken over.
+        if timeline != parent.timeline or start_lsn < parent.stop_lsn:
+            return None
+        return wal_summary_wait.changed_blocks(
+            self._server.data_directory, timeline, (parent.start_lsn, start_lsn), self._clock, self._sink
+        )
 
     def _times_can_be_trusted(self, previous: manifest.Header) -> bool:
         """After a promotion or a restore, or when the clock went back, a file's time proves nothing."""

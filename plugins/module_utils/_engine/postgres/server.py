@@ -49,6 +49,7 @@ _SETTINGS = (
     "archive_timeout",
     "wal_level",
     "max_wal_senders",
+    "summarize_wal",
     "data_checksums",
     "block_size",
     "wal_block_size",

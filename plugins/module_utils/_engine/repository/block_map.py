@@ -81,8 +81,13 @@ def differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
     common = min(count, len(known) // DIGEST_BYTES)
     here, there = (numpy.frombuffer(digests, "<u8", common * 2).reshape(common, 2) for digests in (new, known))
     changed: list[int] = numpy.flatnonzero((here != there).any(axis=1)).tolist()
+    return ranges_of([*changed, *range(common, count)])
+
+
+def ranges_of(pages: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending pages as ranges, each up to, not including, its second number."""
     ranges: list[tuple[int, int]] = []
-    for page in [*changed, *range(common, count)]:
+    for page in pages:
         if ranges and ranges[-1][1] == page:
             ranges[-1] = (ranges[-1][0], page + 1)
         else:

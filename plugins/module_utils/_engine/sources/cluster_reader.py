@@ -13,27 +13,39 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import PreconditionError
 from ..ports import ProgressSink
 from ..postgres import data_directory, pages
+from ..postgres.data_directory import RelationSegment
 from ..postgres.pages import BadPage
 from ..postgres.wal_names import Lsn
 from ..report.events import Warned
-from ..repository.block_map import DIGEST_BYTES, BlockMap, Run, differing, merge, render, render_changes
+from ..repository.block_map import DIGEST_BYTES, BlockMap, differing, ranges_of, render, render_changes
 from ..repository.compression import Buffer
 from ..repository.digests import Digester
-from ..repository.manifest import Chunk, FileEntry, render_entry
+from ..repository.manifest import FileEntry, render_entry
 from ..repository.map_changes import StoredMap, changes_to
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
 from .content import Content, opened
+from .drafts import MapDraft, WholeFile
 from .entry_spool import EntrySpool
-from .frame_builder import FrameBuilder, Placed
+from .frame_builder import FrameBuilder
 from .page_check import PageCheck
 from .tally import ByteTally
+
+if TYPE_CHECKING:
+    import numpy
+    import numpy.typing
+
+    from ..postgres.wal_summaries import ChangedBlocks
+
+    Flags = numpy.typing.NDArray[numpy.bool_]
 
 # A relation file of more pages than this gets a block map; smaller ones are stored whole.
 MAPPED_BYTES = 32 * pages.PAGE_BYTES
@@ -74,6 +86,8 @@ class Reading:
     # Told, now and then, of files whose packs are durable.
     journal: Callable[[list[bytes]], None]
     journal_every: int = 1 << 30
+    # What WAL has changed since the last backup, where that is known: everything else is as it was.
+    changed_blocks: ChangedBlocks | None = None
 
 
 class Findings:
@@ -173,11 +187,11 @@ class Worker:
         self._unproven = []
         relation = data_directory.relation_segment(source.name) if source.area == "data" else None
         if relation is not None and content.size > MAPPED_BYTES:
-            self._read_mapped(source, content, relation.first_block)
+            self._read_mapped(source, content, relation)
         else:
             self._read_whole(source, content, relation.first_block if relation else None)
 
-    def finished(self, source: SourceFile, entry: FileEntry) -> None:
+    def _finished(self, source: SourceFile, entry: FileEntry) -> None:
         """All bytes of a file have their place."""
         self._unjournaled.append(self._findings.finished(source.number, entry))
 
@@ -193,7 +207,7 @@ class Worker:
             self._read_small(source, content, relation_start)
             return
         digest = self._reading.digester.file()
-        whole = _WholeFile(self, source)
+        whole = WholeFile(partial(self._finished, source))
         size = 0
         while size < content.size:  # what grows after this moment is in the WAL
             data = self._next(content, size)
@@ -219,9 +233,9 @@ class Worker:
         self._tally.add(len(data))
         entry = self._close_whole(source, content, len(data), digest)
         if previous is not None and self._reading.refers_to_previous and _same_content(previous, entry):
-            self.finished(source, replace(entry, chunks=previous.chunks))
+            self._finished(source, replace(entry, chunks=previous.chunks))
             return
-        whole = _WholeFile(self, source)
+        whole = WholeFile(partial(self._finished, source))
         self._store(data, whole)
         whole.close(entry)
 
@@ -242,7 +256,7 @@ class Worker:
         """Whether the last backup has looked at every page of a file as this one would, and found it good."""
         return self._reading.check.trusts_previous and previous is not None and not previous.unproven
 
-    def _store(self, data: memoryview, whole: _WholeFile) -> None:
+    def _store(self, data: memoryview, whole: WholeFile) -> None:
         for start in range(0, len(data), FRAME_RAW_BYTES):
             piece = data[start : start + FRAME_RAW_BYTES]
             self._frames.add(piece, whole.expect(len(piece)))
@@ -259,32 +273,39 @@ class Worker:
 
     # --- files with a block map
 
-    def _read_mapped(self, source: SourceFile, content: Content, relation_start: int) -> None:
+    def _read_mapped(self, source: SourceFile, content: Content, relation: RelationSegment) -> None:
         previous = self._previous_map(source)
         old = previous.now.digests if previous else b""
         known = old if self._reading.refers_to_previous else b""
         proven = old if self._was_proven(source.previous) else b""
-        draft = _MapDraft(self, source, previous if self._reading.refers_to_previous else None)
+        base = previous if self._reading.refers_to_previous else None
+        draft = MapDraft(self._frames.add, partial(self._finish_map, source, base), base.now if base else None)
+        flags = self._may_have_changed(content, relation, known) if known and proven else None
         digests = bytearray()
-        size = 0
-        while size < content.size:
-            data = self._next(content, size)
-            if not data:
-                break
+        size, more = 0, True
+        while size < content.size and more:
             first = size // pages.PAGE_BYTES
-            new = self._reading.digester.pages(data)
+            if flags is None:
+                data = self._next(content, size)
+                new: bytes | bytearray = self._reading.digester.pages(data)
+                self._tally.add(len(data))
+                more = bool(data)
+            else:
+                data, new, more = self._next_changed(content, size, flags, known)
             here = slice(first * DIGEST_BYTES, first * DIGEST_BYTES + len(new))
             unproven = differing(new, proven[here])
             if unproven:
-                settled = self._settled(source, content, data, size, relation_start + first, unproven)
+                settled = self._settled(source, content, data, size, relation.first_block + first, unproven)
                 if settled is not data:
                     data = memoryview(settled)
-                    new = self._reading.digester.pages(data)
+                    new = bytearray(new)
+                    for start, end in unproven:
+                        part = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
+                        new[start * DIGEST_BYTES : end * DIGEST_BYTES] = self._reading.digester.pages(part)
             for start, end in differing(new, known[here]):
                 draft.add(first + start, data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES])
             digests += new
             size += len(data)
-            self._tally.add(len(data))
         if (previous is None or previous.now.digests != digests) and _still_expected_same(source, content):
             self._findings.missed_change(source.name)
         entry = self._entry(source, content, size)
@@ -294,6 +315,40 @@ class Worker:
                 self._frames.flush()
                 self._waiting_bytes = 0
 
+    def _may_have_changed(self, content: Content, relation: RelationSegment, known: bytes) -> Flags | None:
+        """For each page whether it must be looked at; None when all of them must."""
+        if self._reading.changed_blocks is None:
+            return None
+        flags = self._reading.changed_blocks.pages(relation, -(-content.size // pages.PAGE_BYTES))
+        if flags is not None:
+            flags[len(known) // DIGEST_BYTES :] = True
+            if content.size % pages.PAGE_BYTES:
+                flags[-1] = True  # it is being written
+        return flags
+
+    def _next_changed(
+        self, content: Content, offset: int, flags: Flags, known: bytes
+    ) -> tuple[memoryview, bytearray, bool]:
+        """As `_next`, but only the flagged pages are read. All pages' digests, and whether there is more."""
+        window = self._window[: min(_READ_BYTES, content.size - offset)]
+        first = offset // pages.PAGE_BYTES
+        last = first + -(-len(window) // pages.PAGE_BYTES)
+        digests = bytearray(known[first * DIGEST_BYTES : last * DIGEST_BYTES])
+        read = 0
+        for start, end in ranges_of(flags[first:last].nonzero()[0].tolist()):
+            part = window[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
+            count = content.read_into(part, offset + start * pages.PAGE_BYTES)
+            read += count
+            digests[start * DIGEST_BYTES : end * DIGEST_BYTES] = self._reading.digester.pages(part[:count])
+            if count < len(part):  # truncated meanwhile: replay truncates it again
+                window = window[: start * pages.PAGE_BYTES + count]
+                del digests[-(-len(window) // pages.PAGE_BYTES) * DIGEST_BYTES :]
+                self._tally.add(read)
+                return window, digests, False
+        self._tally.add(read)
+        self._tally.skip(len(window) - read)
+        return window, digests, True
+
     def _previous_map(self, source: SourceFile) -> StoredMap | None:
         if source.previous is None or not source.previous.block_map:
             return None
@@ -301,11 +356,7 @@ class Worker:
             return None  # a full backup looks at it only to compare
         return StoredMap.load(source.previous, self._previous_maps.read)
 
-    def add_frame(self, piece: Buffer, placed: Placed) -> None:
-        """Store pages; `placed` is told where they are."""
-        self._frames.add(piece, placed)
-
-    def finish_map(self, source: SourceFile, entry: FileEntry, now: BlockMap, previous: StoredMap | None) -> None:
+    def _finish_map(self, source: SourceFile, previous: StoredMap | None, entry: FileEntry, now: BlockMap) -> None:
         """All pages have their place: write the map, or refer to the previous one as far as that is the same."""
         whole: tuple[PlacedFrame, ...] = ()
         changes: tuple[PlacedFrame, ...] = ()
@@ -320,7 +371,7 @@ class Worker:
             whole = self._placed(render(now))
         elif changes and previous is not None:
             needed |= previous.whole.packs()  # what a reader takes from there need not be what was merged here
-        self.finished(source, replace(entry, block_map=whole, map_changes=changes, map_packs=tuple(sorted(needed))))
+        self._finished(source, replace(entry, block_map=whole, map_changes=changes, map_packs=tuple(sorted(needed))))
 
     def _placed(self, text: bytes) -> tuple[PlacedFrame, ...]:
         return tuple(
@@ -344,100 +395,6 @@ class Worker:
         file_start = first_block - offset // pages.PAGE_BYTES
         self._unproven += [block - file_start for block in (*settled.bad, *(page.block for page in settled.excused))]
         return settled.data
-
-
-class _WholeFile:
-    """A file's chunks, some of which wait in a bundle for their place."""
-
-    def __init__(self, worker: Worker, source: SourceFile) -> None:
-        self._worker = worker
-        self._source = source
-        self._chunks: list[Chunk | None] = []
-        self._entry: FileEntry | None = None
-
-    def expect(self, length: int) -> Placed:
-        """A place for the next piece."""
-        index = len(self._chunks)
-        self._chunks.append(None)
-
-        def placed(frame: PlacedFrame, start: int) -> None:
-            self._chunks[index] = Chunk(frame, start, length)
-            self._complete()
-
-        return placed
-
-    def close(self, entry: FileEntry) -> None:
-        """No more pieces come."""
-        self._entry = entry
-        self._complete()
-
-    def _complete(self) -> None:
-        chunks = [chunk for chunk in self._chunks if chunk is not None]
-        if self._entry is not None and len(chunks) == len(self._chunks):
-            self._worker.finished(self._source, replace(self._entry, chunks=tuple(chunks)))
-
-
-class _MapDraft:
-    """A block map in the making: changed pages are collected into frames, then placed."""
-
-    def __init__(self, worker: Worker, source: SourceFile, previous: StoredMap | None) -> None:
-        self._worker = worker
-        self._source = source
-        self._previous = previous
-        self._buffer = bytearray()
-        self._buffered: list[tuple[int, int]] = []  # first page, start in the buffer
-        self._runs: list[tuple[int, Run]] = []
-        self._open_frames = 0
-        self._entry: FileEntry | None = None
-        self._digests = b""
-
-    def add(self, first_page: int, data: memoryview) -> None:
-        """Changed pages in ascending order."""
-        start = 0
-        while start < len(data):
-            room = FRAME_RAW_BYTES - len(self._buffer)
-            part = data[start : start + room]
-            if self._buffer or len(part) < FRAME_RAW_BYTES:
-                self._buffered.append((first_page + start // pages.PAGE_BYTES, len(self._buffer)))
-                self._buffer += part
-                if len(self._buffer) == FRAME_RAW_BYTES:
-                    self._seal()
-            else:
-                self._store(part, [(first_page + start // pages.PAGE_BYTES, 0)])
-            start += len(part)
-
-    def _seal(self) -> None:
-        if self._buffered:
-            piece, buffered = self._buffer, self._buffered
-            self._buffer, self._buffered = bytearray(), []
-            self._store(piece, buffered)
-
-    def _store(self, piece: Buffer, parts: list[tuple[int, int]]) -> None:
-        self._open_frames += 1
-        ends = [start for _page, start in parts[1:]] + [len(piece)]
-
-        def placed(frame: PlacedFrame, base: int) -> None:
-            for (page, start), end in zip(parts, ends):
-                count = -(-(end - start) // pages.PAGE_BYTES)
-                self._runs.append((page, Run(count, frame, base + start)))
-            self._open_frames -= 1
-            self._complete()
-
-        self._worker.add_frame(piece, placed)
-
-    def close(self, entry: FileEntry, digests: bytes) -> bool:
-        """No more pages come. False while the map waits for a bundle to be sealed."""
-        self._seal()
-        self._entry, self._digests = entry, digests
-        return self._complete()
-
-    def _complete(self) -> bool:
-        if self._entry is None or self._open_frames:
-            return False
-        self._runs.sort(key=lambda item: item[0])
-        now = merge(self._previous.now if self._previous else None, self._runs, self._digests)
-        self._worker.finish_map(self._source, self._entry, now, self._previous)
-        return True
 
 
 def _same_content(previous: FileEntry, entry: FileEntry) -> bool:

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Incrementals that read what the server's WAL summaries name are what reading everything makes (PostgreSQL 17 on)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.file_reader import FileReader
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
+from support import STANZA, Site, task
+
+SUMMARIES_SINCE = 17
+BY_SUMMARIES = "which the WAL summaries tell"
+TABLES = ("touched", "cut", "emptied", "grown", "untouched", "removed")
+
+
+def fill(site: Site) -> None:
+    """Relations of a few megabytes each, which get block maps."""
+    for name in TABLES:
+        site.cluster.sql(f"CREATE TABLE {name} (n bigint PRIMARY KEY, word text)")
+        site.cluster.sql(f"INSERT INTO {name} SELECT n, repeat('x', 100) FROM generate_series(1, 30000) AS n")
+    site.cluster.sql("VACUUM")
+
+
+def change(site: Site) -> None:
+    """Everything that WAL can do to a relation's file."""
+    sql = site.cluster.sql
+    sql("UPDATE touched SET word = 'y' WHERE n % 997 = 0; DELETE FROM cut WHERE n > 9000")
+    sql("VACUUM cut")
+    sql("INSERT INTO cut SELECT n, 'back' FROM generate_series(20000, 21000) AS n; TRUNCATE emptied")
+    sql("INSERT INTO emptied SELECT n, repeat('z', 90) FROM generate_series(1, 30000) AS n")
+    sql("INSERT INTO grown SELECT n, repeat('g', 90) FROM generate_series(30001, 90000) AS n")
+    sql("DROP TABLE removed; CREATE TABLE removed AS SELECT * FROM grown")
+    strategy = "STRATEGY file_copy" if site.cluster.postgres.major >= 15 else ""
+    sql(f"CREATE DATABASE copied TEMPLATE app {strategy}", database="postgres")
+
+
+def pages(site: Site, backup_id: str) -> dict[str, bytes]:
+    """The digests of all pages of all files that have a map, as a backup has recorded them."""
+    stanza = stanza_of(RepositorySpec(str(site.repository), KeySpec(key_file=site.key_file)), STANZA)
+    reader = FileReader(stanza, stanza.header(backup_id).generation, 1)
+    files = (entry for entry in stanza.entries(backup_id) if isinstance(entry, FileEntry) and entry.block_map)
+    return {entry.path: reader.block_map(entry).digests for entry in files}
+
+
+def incremental(site: Site) -> tuple[str, bool]:
+    """Make one; its id, and whether it went by the summaries."""
+    done = site.playbook(task("pg_backup", type="incremental"), progress=True)
+    result: dict[str, Any] = done.tasks[0].result
+    return result["backup"]["id"], BY_SUMMARIES in done.output
+
+
+@pytest.fixture
+def summarizing(bare_site: Site) -> Site:
+    """A cluster that notes what its WAL changes, as pitr_configure sets it up, with a full backup."""
+    site = bare_site
+    supported = site.cluster.postgres.major >= SUMMARIES_SINCE
+    site.cluster.set(autovacuum="off")
+    options = {"summarize_wal": True} if supported else {}
+    site.play(task("pitr_configure", restart=True, archive_timeout=0, **options))
+    fill(site)
+    site.play(task("pg_backup", type="full"))
+    return site
+
+
+def test_they_tell_what_reading_everything_tells(summarizing: Site) -> None:
+    site = summarizing
+    supported = site.cluster.postgres.major >= SUMMARIES_SINCE
+    change(site)
+    by_summaries, used = incremental(site)
+    assert used == supported
+    if supported:
+        site.cluster.set(summarize_wal="off")
+        site.cluster.sql("SELECT pg_reload_conf()")
+    by_reading, used = incremental(site)
+    assert not used
+    told, read = pages(site, by_summaries), pages(site, by_reading)
+    assert len(told) > 2 * len(TABLES)
+    assert [path for path in told if told[path] != read[path]] == []
+    assert told.keys() == read.keys()
+    site.play(task("backup_verify", level="restore", backup=by_summaries))
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("spoil", "said"), [(flip, "of a kind that is not known"), (Path.unlink, "")])
+def test_where_one_is_damaged_or_missing_everything_is_read(
+    summarizing: Site, spoil: Callable[[Path], None], said: str
+) -> None:
+    """Nothing is lost by it, and nothing fails."""
+    site = summarizing
+    site.cluster.sql("UPDATE touched SET word = 'y' WHERE n % 997 = 0; CHECKPOINT")
+    for path in (site.cluster.data_directory / "pg_wal/summaries").glob("*"):
+        spoil(path)
+    done = site.playbook(task("pg_backup", type="incremental"), progress=True)
+    assert BY_SUMMARIES not in done.output
+    assert said in done.output or site.cluster.postgres.major < SUMMARIES_SINCE
+    equals = {"name": "all", "database": "app", "query": "SELECT count(*) FROM touched WHERE word = 'y'", "equals": 30}
+    site.play(task("backup_verify", level="restore", backup=site.backup_ids()[-1], assertions=[equals]))
