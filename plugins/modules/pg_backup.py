@@ -34,7 +34,8 @@ options:
       - How it is backed up. V(full) reads and stores everything and begins a new generation, which refers to nothing
         older.
       - V(incremental) stores only the pages that have changed since the last backup. Restoring it reads every page
-        once, however many incremental backups there are.
+        once, however many incremental backups there are. Files that have changed since then are read whole, or where
+        the server summarizes WAL (C(summarize_wal), PostgreSQL 17 and newer) only their pages that WAL has changed.
       - V(auto) is incremental until the generation is older than O(full_every).
     type: str
     choices: [auto, full, incremental]

@@ -87,8 +87,8 @@ options:
     type: str
   summarize_wal:
     description:
-      - Whether the server summarizes WAL, for PostgreSQL's own incremental backups. Lifeboat does not need it. Left
-        as it is unless given.
+      - Whether the server notes which pages its WAL changes. With it, incremental backups read just these pages of
+        files that have changed, and not the whole files. Left as it is unless given.
       - PostgreSQL before 17 cannot; V(true) is refused there, V(false) ignored.
     type: bool
   claim:

@@ -28,6 +28,11 @@ def task(name: str, *, check: bool = False, **options: Any) -> Task:
     return {"name": name, NAMESPACE + name: options, "check_mode": check, "diff": True}
 
 
+def summarizing(major: int) -> dict[str, bool]:
+    """What has a server note what its WAL changes, if it can: options of pitr_configure."""
+    return {"summarize_wal": True} if major >= 17 else {}
+
+
 @dataclass(frozen=True)
 class Site:
     """A cluster, its repository and its key, the command `lifeboat` and the file that describes them all."""

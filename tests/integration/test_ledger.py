@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from harness import DATABASE, Cluster, Postgres, free_port, main_version, server_folder
 from harness.playbooks import Ansible
-from support import Site, task
+from support import Site, summarizing, task
 from torture.ledger import Ledger
 from torture.ledger_events import Scene
 from torture.ledger_trials import Trials, keep_the_ledger
@@ -49,7 +49,7 @@ def scene(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path]) 
         site.play(
             site.agent_task,
             task("pg_backup_repository", create_key=True),
-            task("pitr_configure", restart=True, archive_timeout=0),
+            task("pitr_configure", restart=True, archive_timeout=0, **summarizing(postgres.major)),
         )
         made = Scene(site, Ledger(cluster, TABLE), random.Random(SEED))
         made.note_backup(made.lifeboat("backup"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from harness import Postgres, server_folder
 from harness.playbooks import Ansible
-from support import STANZA, Site, task
+from support import STANZA, Site, summarizing, task
 from torture.loop import judge_in_the_end, torment
 from torture.model import World
 
@@ -34,7 +34,7 @@ def world(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path]) 
         folder = new_folder()
         standby = postgres.adopt(folder / "data", cluster.port + 1, server_folder(folder / "s", 0o700))
         site.play(site.agent_task, task("pg_backup_repository", create_key=True))
-        site.play(task("pitr_configure", restart=True, archive_timeout=0))
+        site.play(task("pitr_configure", restart=True, archive_timeout=0, **summarizing(postgres.major)))
         cluster.run("pg_basebackup", "--pgdata", standby.data_directory, "--write-recovery-conf", "--checkpoint=fast")
         standby.write_own_settings()
         stack.enter_context(standby)

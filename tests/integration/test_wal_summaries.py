@@ -14,7 +14,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.file_reader import FileReader
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
-from support import STANZA, Site, task
+from support import STANZA, Site, summarizing, task
 
 SUMMARIES_SINCE = 17
 BY_SUMMARIES = "which the WAL summaries tell"
@@ -58,20 +58,19 @@ def incremental(site: Site) -> tuple[str, bool]:
 
 
 @pytest.fixture
-def summarizing(bare_site: Site) -> Site:
+def noting(bare_site: Site) -> Site:
     """A cluster that notes what its WAL changes, as pitr_configure sets it up, with a full backup."""
     site = bare_site
-    supported = site.cluster.postgres.major >= SUMMARIES_SINCE
     site.cluster.set(autovacuum="off")
-    options = {"summarize_wal": True} if supported else {}
-    site.play(task("pitr_configure", restart=True, archive_timeout=0, **options))
+    how = summarizing(site.cluster.postgres.major)
+    site.play(task("pitr_configure", restart=True, archive_timeout=0, **how))
     fill(site)
     site.play(task("pg_backup", type="full"))
     return site
 
 
-def test_they_tell_what_reading_everything_tells(summarizing: Site) -> None:
-    site = summarizing
+def test_they_tell_what_reading_everything_tells(noting: Site) -> None:
+    site = noting
     supported = site.cluster.postgres.major >= SUMMARIES_SINCE
     change(site)
     by_summaries, used = incremental(site)
@@ -96,10 +95,10 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize(("spoil", "said"), [(flip, "of a kind that is not known"), (Path.unlink, "")])
 def test_where_one_is_damaged_or_missing_everything_is_read(
-    summarizing: Site, spoil: Callable[[Path], None], said: str
+    noting: Site, spoil: Callable[[Path], None], said: str
 ) -> None:
     """Nothing is lost by it, and nothing fails."""
-    site = summarizing
+    site = noting
     site.cluster.sql("UPDATE touched SET word = 'y' WHERE n % 997 = 0; CHECKPOINT")
     for path in (site.cluster.data_directory / "pg_wal/summaries").glob("*"):
         spoil(path)

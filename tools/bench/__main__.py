@@ -27,7 +27,7 @@ from .measuring import CommandFailed
 from .profiling import Profiler
 from .results import Finding, as_json
 from .stage import Stage, stage
-from .workbench import SETTINGS, Workbench
+from .workbench import Workbench, settings
 from .yardstick import BYTES_PER_SCALE, Yardstick
 
 # Of the cluster's size: itself, its template, a few full backups of each contender and a restore of each.
@@ -62,7 +62,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=lambda text: [name for name in text.split(",") if name], default=[], help="names"
     )
-    parser.add_argument("--pg", type=int, default=15, help="PostgreSQL's major version")
+    parser.add_argument("--pg", type=int, default=17, help="PostgreSQL's major version")
     parser.add_argument(
         "--profile", action="store_true", help="run only ours, once, and show where its time goes; write no bench.json"
     )
@@ -75,7 +75,7 @@ def _run(
     """Everything is set up, then one benchmark after another gives what it has found."""
     postgres = Postgres(arguments.pg, made.run_folder)
     yardstick = Yardstick(postgres, cache, arguments.scale)
-    with yardstick.copy(made.disk, made.sockets, SETTINGS) as cluster:
+    with yardstick.copy(made.disk, made.sockets, settings(arguments.pg)) as cluster:
         contenders: list[WalContender] = [Lifeboat(cluster, made)]
         base_backup, profiler, peer = None, None, None
         if arguments.profile:

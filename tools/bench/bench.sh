@@ -16,7 +16,7 @@ for name in SCALE RUNS ONLY PG; do
   [ -z "${!name:-}" ] || options+=("--${name,,}" "${!name}")
 done
 
-LIFEBOAT_PG=${PG:-15} "$checkout/tools/dev/setup.sh" test
+LIFEBOAT_PG=${PG:-17} "$checkout/tools/dev/setup.sh" test
 work=$(realpath "$checkout/build")
 collections=$work/collections/ansible_collections/lifeboat
 mkdir -p "$collections"

@@ -22,7 +22,7 @@ from .measuring import Command, Usage, measure
 from .stage import Stage
 
 UPDATED_ROWS = 10_000
-SETTINGS = """
+_SETTINGS = """
 listen_addresses = ''
 archive_mode = on
 archive_command = '/bin/true'
@@ -32,10 +32,17 @@ max_wal_size = '16GB'
 checkpoint_timeout = '1h'
 autovacuum = off
 """
+# Noted by the servers that can; the peer reads everything all the same.
+_SUMMARIES_SINCE, _SUMMARIES = 17, "summarize_wal = on\n"
 _THROW_AWAY = "/bin/true"
 _READ_BYTES = 8 << 20
 
 Meter = Callable[[str, Command], Usage]
+
+
+def settings(major: int) -> str:
+    """How the measured server is configured."""
+    return _SETTINGS + (_SUMMARIES if major >= _SUMMARIES_SINCE else "")
 
 
 class Workbench:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..clock import Clock, parse_utc
 from ..errors import PreconditionError
@@ -15,7 +16,6 @@ from ..postgres.backup_mode import BackupMode
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
 from ..postgres.wal_names import Lsn
-from ..postgres.wal_summaries import ChangedBlocks
 from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
 from ..repository import manifest
@@ -28,14 +28,16 @@ from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..sources.workers import require_some
-from . import backup_stream, claim, wal_summary_wait
-from .archive_proof import why_late
+from . import claim
 from .backup_claim import Claim
 from .backup_making import Facts, Making, Taken
 from .backup_packs import Packs
 from .backup_policy import Decision, decide
 from .backup_request import BackupRequest, BackupResult
 from .backup_walk import Walk
+
+if TYPE_CHECKING:
+    from ..postgres.wal_summaries import ChangedBlocks
 
 __all__ = ["THIRD_PARTY", "BackupRequest", "BackupResult", "require_source", "run"]
 
@@ -59,6 +61,8 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
         return BackupResult(True, decision.backup_type, None) if check_mode else decision
 
     if by_protocol:
+        from . import backup_stream  # the others have no use for it, and a small backup takes as long as its imports
+
         with replication.connect(request.cluster.connection, lambda text: sink.emit(Warned(text))) as session:
             remote = session.inspect()
             life, headers = _own_life(stanza, stanza.require_registered(), remote)
@@ -133,6 +137,8 @@ class _Backup(Making):
         return Taken(findings, spool.lines(), tally.done, tablespaces, control, stop, stop_time)
 
     def _why_wal_is_late(self) -> str:
+        from .archive_proof import why_late  # hardly ever asked
+
         receive = self._request.cluster.receive
         return why_late(
             self._connection,
@@ -190,6 +196,8 @@ class _Backup(Making):
         parent = self._decision.parent
         if parent is None or self._server.settings.get("summarize_wal") != "on":
             return None
+        from . import wal_summary_wait  # most servers write no summaries
+
         timeline = control_file.read(self._server.data_directory).timeline
         # Before the parent's end this may be a standby that lags: its files are older than what would be taken over.
         if timeline != parent.timeline or start_lsn < parent.stop_lsn:

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..clock import utc_text
 from ..postgres.wal_names import format_lsn
 from ..repository.manifest import Header
-from .info import Info
-from .restore import RestoreResult
-from .restore_point import PointResult
+
+if TYPE_CHECKING:
+    from .info import Info
+    from .restore import RestoreResult
+    from .restore_point import PointResult
 
 
 def backup(header: Header) -> dict[str, Any]:

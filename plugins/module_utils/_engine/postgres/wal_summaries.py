@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     import numpy.typing
 
     Flags = numpy.typing.NDArray[numpy.bool_]
-    Chunk = numpy.typing.NDArray[numpy.uint16]
     Blocks = numpy.typing.NDArray[numpy.int64]
 
 _FOLDER = "pg_wal/summaries"
@@ -97,7 +96,7 @@ def chain(summaries: Sequence[Summary], start: Lsn, end: Lsn) -> tuple[list[Summ
 @dataclass
 class _Relation:
     limit: int = _NO_LIMIT
-    chunks: list[tuple[int, Chunk]] = field(default_factory=list)  # the chunk's first block, its elements
+    chunks: list[tuple[int, bytes]] = field(default_factory=list)  # the chunk's first block, its elements
 
 
 class ChangedBlocks:
@@ -144,25 +143,27 @@ class ChangedBlocks:
         return True
 
     def _add_entries(self, data: bytes) -> None:
-        numpy = require("numpy")
         at = len(_MAGIC)
         while data[at : at + _ENTRY.size] != _END:
             tablespace, database, filenode, fork, limit, chunks = _ENTRY.unpack_from(data, at)
             at += _ENTRY.size
-            usage = numpy.frombuffer(data, "u2", chunks, at).tolist()
+            usage = struct.unpack_from(f"={chunks}H", data, at)
             at += 2 * chunks
             relation = self._relations.setdefault((tablespace, database, filenode), _Relation())
             if fork == _MAIN_FORK:
                 relation.limit = min(relation.limit, limit)
             for number, count in enumerate(usage):
                 if count and fork == _MAIN_FORK:
-                    relation.chunks.append((number * _CHUNK_BLOCKS, numpy.frombuffer(data, "u2", count, at)))
+                    relation.chunks.append((number * _CHUNK_BLOCKS, data[at : at + 2 * count]))
                 at += 2 * count
+            if at > len(data):
+                raise ValueError("it ends in the middle of an entry")
 
 
-def _blocks(elements: Chunk) -> Blocks:
+def _blocks(chunk: bytes) -> Blocks:
     """The blocks of a chunk that changed."""
     numpy = require("numpy")
+    elements = numpy.frombuffer(chunk, "u2")
     if len(elements) < _BITMAP_ELEMENTS:
         numbers: Blocks = elements.astype("i8")
         return numbers

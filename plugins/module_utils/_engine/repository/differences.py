@@ -11,35 +11,43 @@ word 16 bytes before it, through the whole frame. See docs/decisions/0014.
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from ..thirdparty import require
 from .compression import Buffer
 
 ENTRY_BYTES = 16
-_WORD = "<u4"
+_PAGE_BYTES = 8192
 _LANES = ENTRY_BYTES // 4
-_PAGE_WORDS = 8192 // 4
+_WORDS = "<u4"
+_WORD = struct.Struct("<I")
 # Of a page's header: the word with the place of the special space and the page's size and layout version.
-_SPECIAL_WORD = 4
-_INDEX_PAGE = (8192 | 4) << 16 | (8192 - 16)
+_HEADER_AT = 16
+_INDEX_PAGE = (_PAGE_BYTES | 4) << 16 | (_PAGE_BYTES - 16)
 # The second line pointer: on most leaves the first is of the high key, which may be shorter.
-_LINE_POINTER_WORD = 7
+_POINTER_AT = 28
 _LENGTH_SHIFT = 17
+_LOOKED_AT = 16
 
 
 def pay(raw: Buffer) -> bool:
-    """Whether these are pages, most of which are of an index with entries of 16 bytes."""
-    if not raw or len(raw) % (4 * _PAGE_WORDS):
+    """Whether these are pages, most of which, of some that are looked at, are of an index with entries of 16 bytes."""
+    if len(raw) % _PAGE_BYTES:
         return False
-    pages = require("numpy").frombuffer(raw, _WORD).reshape(-1, _PAGE_WORDS)
-    entries = (pages[:, _SPECIAL_WORD] == _INDEX_PAGE) & (pages[:, _LINE_POINTER_WORD] >> _LENGTH_SHIFT == ENTRY_BYTES)
-    return bool(2 * entries.sum() > len(pages))
+    pages = range(0, len(raw), max(1, len(raw) // _PAGE_BYTES // _LOOKED_AT) * _PAGE_BYTES)
+    return 2 * sum(_is_leaf(raw, page) for page in pages) > len(pages)
+
+
+def _is_leaf(raw: Buffer, page: int) -> bool:
+    (header,) = _WORD.unpack_from(raw, page + _HEADER_AT)
+    (pointer,) = _WORD.unpack_from(raw, page + _POINTER_AT)
+    return bool(header == _INDEX_PAGE and pointer >> _LENGTH_SHIFT == ENTRY_BYTES)
 
 
 def taken(raw: Buffer) -> Any:
     """The differences, as an array; `raw` must be whole entries."""
-    words = require("numpy").frombuffer(raw, _WORD)
+    words = require("numpy").frombuffer(raw, _WORDS)
     differences = words.copy()
     differences[_LANES:] -= words[:-_LANES]
     return differences
@@ -48,5 +56,5 @@ def taken(raw: Buffer) -> Any:
 def added_up(differences: bytes) -> bytes:
     """The bytes that these are the differences of."""
     numpy = require("numpy")
-    words = numpy.frombuffer(differences, _WORD).reshape(-1, _LANES)
-    return bytes(numpy.cumsum(words, axis=0, dtype=_WORD).tobytes())
+    words = numpy.frombuffer(differences, _WORDS).reshape(-1, _LANES)
+    return bytes(numpy.cumsum(words, axis=0, dtype=_WORDS).tobytes())
