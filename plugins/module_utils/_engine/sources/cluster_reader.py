@@ -32,7 +32,7 @@ from ..repository.map_changes import StoredMap, changes_to
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
-from .content import Content, opened
+from .content import Content, opened, window
 from .drafts import MapDraft, WholeFile
 from .entry_spool import EntrySpool
 from .frame_builder import FrameBuilder
@@ -157,7 +157,7 @@ class Worker:
         self._reading = reading
         self._tally = tally
         self._findings = findings
-        self._window = memoryview(bytearray(_READ_BYTES))
+        self._window = window(_READ_BYTES)
         self._unproven: list[int] = []  # pages of the present file
         self._waiting_bytes = 0
         self._unjournaled: list[bytes] = []
@@ -330,24 +330,24 @@ class Worker:
         self, content: Content, offset: int, flags: Flags, known: bytes
     ) -> tuple[memoryview, bytearray, bool]:
         """As `_next`, but only the flagged pages are read. All pages' digests, and whether there is more."""
-        window = self._window[: min(_READ_BYTES, content.size - offset)]
+        data = self._window[: min(_READ_BYTES, content.size - offset)]
         first = offset // pages.PAGE_BYTES
-        last = first + -(-len(window) // pages.PAGE_BYTES)
+        last = first + -(-len(data) // pages.PAGE_BYTES)
         digests = bytearray(known[first * DIGEST_BYTES : last * DIGEST_BYTES])
         read = 0
         for start, end in ranges_of(flags[first:last].nonzero()[0].tolist()):
-            part = window[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
+            part = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
             count = content.read_into(part, offset + start * pages.PAGE_BYTES)
             read += count
             digests[start * DIGEST_BYTES : end * DIGEST_BYTES] = self._reading.digester.pages(part[:count])
             if count < len(part):  # truncated meanwhile: replay truncates it again
-                window = window[: start * pages.PAGE_BYTES + count]
-                del digests[-(-len(window) // pages.PAGE_BYTES) * DIGEST_BYTES :]
+                data = data[: start * pages.PAGE_BYTES + count]
+                del digests[-(-len(data) // pages.PAGE_BYTES) * DIGEST_BYTES :]
                 self._tally.add(read)
-                return window, digests, False
+                return data, digests, False
         self._tally.add(read)
-        self._tally.skip(len(window) - read)
-        return window, digests, True
+        self._tally.skip(len(data) - read)
+        return data, digests, True
 
     def _previous_map(self, source: SourceFile) -> StoredMap | None:
         if source.previous is None or not source.previous.block_map:

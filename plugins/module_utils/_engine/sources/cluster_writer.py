@@ -18,6 +18,7 @@ from ..errors import LifeboatError, StorageError
 from ..postgres.pg_manifest import ManifestFile
 from ..repository.manifest import FileEntry
 from . import workers
+from .content import window
 from .file_reader import FileReader
 from .file_update import WINDOW_BYTES, update_file
 from .new_file import NewFile, WriteBuffer
@@ -40,7 +41,7 @@ class _Worker:
         self._reader = reader
         self._tally = tally
         self._buffer = WriteBuffer()
-        self._window = memoryview(bytearray())  # made for the first file that may be there already
+        self._window = memoryview(b"")  # made for the first file that may be there already
 
     def write(self, destination: Destination) -> ManifestFile:
         """Write one file; returns what PostgreSQL's manifest will say of it."""
@@ -55,7 +56,7 @@ class _Worker:
 
     def _updated(self, destination: Destination) -> FileChecksum | None:
         checksum = file_checksum()
-        self._window = self._window or memoryview(bytearray(WINDOW_BYTES))
+        self._window = self._window or window(WINDOW_BYTES)
         path, entry = destination.path, destination.entry
         done = update_file(path, entry, self._reader, self._window, checksum, self._tally)
         return checksum if done else None
