@@ -35,6 +35,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import WalArchive
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import Policy, parse
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.base import Unfinished
@@ -199,6 +200,57 @@ def test_wal_goes_when_nobody_needs_it_and_a_rule_is_there(cluster: Cluster, sto
     names = [archived.file_name for archived in cluster.archive.segments(1)]
     assert names == [f"{1:08X}{number:016X}" for number in (2, 3)]
     assert [archived.file_name for archived in cluster.archive.histories()] == ["00000002.history"]
+
+
+def test_what_was_shipped_of_a_segment_goes_with_its_wal_or_when_that_is_archived(cluster: Cluster) -> None:
+    cluster.put_wal(0, 1)
+    cluster.back_up()  # of segments 2 and 3, on timeline 1
+    cluster.archive.store("00000002.history", b"1\t0/%X\tno reason\n" % (4 * made.SEGMENT_BYTES + 40))
+    shipped = {number: f"{1:08X}{number:016X}" for number in (1, 3, 4)}
+    cluster.archive.partials.store(shipped[1], b"before the backup")
+    cluster.archive.partials.store(shipped[3], b"archived in the meantime")
+    cluster.archive.partials.store(shipped[4], b"where the timeline was left")
+    cluster.archive.partials.store(f"{2:08X}{4:016X}", b"where somebody writes")
+
+    def there() -> list[str]:
+        return [each.file_name for each in cluster.archive.partials.there()]
+
+    assert not expire(cluster, NO_RULE).changed
+    expire(cluster)
+    assert len(there()) == 4
+    cluster.clock.sleep(DAY)
+    expire(cluster)
+    assert there() == [shipped[4], f"{2:08X}{4:016X}"]
+
+    # A backup behind the fork, and none before it: nobody can follow the old timeline any more.
+    on_new = {"timeline": 2, "start_lsn": 5 * made.SEGMENT_BYTES + 40, "stop_lsn": 5 * made.SEGMENT_BYTES + 500}
+    backups = Backups([made.header(incarnation=cluster.life.incarnation, **on_new)])
+    for header in cluster.stanza.headers():
+        cluster.stanza.unpublish(header.backup_id)
+    expire(cluster, elsewhere=lambda: backups)
+    cluster.clock.sleep(DAY)
+    cluster.archive.partials.store(f"{2:08X}{5:016X}", b"where somebody writes")
+    expire(cluster, elsewhere=lambda: backups)
+    assert there() == [f"{2:08X}{5:016X}"]
+
+
+def test_partials_of_an_earlier_life_go_with_its_last_backup(cluster: Cluster) -> None:
+    cluster.back_up()
+    cluster.archive.partials.store(f"{1:08X}{4:016X}", b"the end of this life")
+    life = cluster.stanza.begin_another(cluster.life.system_identifier, 15, made.SEGMENT_BYTES, cluster.clock)
+    younger = WalArchive(cluster.stanza, life).partials
+    younger.store(f"{1:08X}{4:016X}", b"the beginning of the next")
+    backups = Backups([made.header(incarnation=life.incarnation)])
+    expire(cluster)
+    cluster.clock.sleep(DAY)
+    expire(cluster)
+    assert len(cluster.archive.partials.there()) == 1, "its backup is still there"
+    for header in cluster.stanza.headers():
+        cluster.stanza.unpublish(header.backup_id)
+    expire(cluster, elsewhere=lambda: backups)
+    cluster.clock.sleep(DAY)
+    expire(cluster, elsewhere=lambda: backups)
+    assert (len(cluster.archive.partials.there()), len(younger.there())) == (0, 1)
 
 
 def test_wal_of_an_incarnation_without_a_backup_waits_for_its_first(cluster: Cluster, store: MemoryStore) -> None:

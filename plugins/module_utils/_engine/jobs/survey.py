@@ -99,6 +99,14 @@ class Survey:
                 found.setdefault(name.rpartition("/")[2].rpartition("-")[0], []).append(name)
         return found
 
+    def partials_of(self, incarnation: str) -> dict[str, list[str]]:
+        """What receivers have shipped of unfinished segments of an incarnation: for each of them the objects."""
+        found: dict[str, list[str]] = {}
+        for name in self.objects:
+            if name.startswith(f"partials/{incarnation}/"):
+                found.setdefault(name.rpartition("/")[2].partition(".")[0], []).append(name)
+        return found
+
 
 class Surveyor:
     """Looks at a stanza, as often as it takes; what can never change is read once."""
@@ -116,6 +124,7 @@ class Surveyor:
         root = layout.stanza_folder(stanza.name)
         for folder in (
             layout.generations_folder(stanza.name),
+            layout.all_partials_folder(stanza.name),
             layout.all_wal_folder(stanza.name),
             layout.backups_folder(stanza.name),
             layout.intents_folder(stanza.name),

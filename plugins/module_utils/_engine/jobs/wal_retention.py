@@ -1,7 +1,10 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archived WAL that no kept backup needs, incarnation by incarnation."""
+"""Archived WAL that no kept backup needs, incarnation by incarnation; and what was shipped of unfinished segments.
+
+The beginning of a segment is needed where the segment would be, and no longer than until that is archived.
+"""
 
 from __future__ import annotations
 
@@ -48,15 +51,13 @@ def unneeded_wal(
         own = [header for header in kept if header.incarnation == life.incarnation]
         if not own and life == lives[-1]:
             continue  # there will be a first backup
-        objects = seen.wal_of(life.incarnation)
         need = WalNeed(
             [header for header in own if header in to_any_point],
             [header for header in own if header in to_their_end],
-            _histories(stanza, life, objects),
+            _histories(stanza, life, seen.wal_of(life.incarnation)),
             life.wal_segment_bytes,
         )
-        names = need.unneeded(objects, is_over=life != lives[-1])
-        found.update({name: "no kept backup needs this WAL" for file in names for name in objects[file]})
+        found.update(_unneeded(need, seen, life, life != lives[-1], "no kept backup needs this WAL"))
     return found
 
 
@@ -70,10 +71,16 @@ def _unneeded_elsewhere(stanza: Stanza, seen: Survey, backups: Backups | None) -
         own = [header for header in backups.headers if header.incarnation == life.incarnation]
         if life.incarnation in protected or (not own and life == lives[-1]):
             continue
-        objects = seen.wal_of(life.incarnation)
-        need = WalNeed(own, [], _histories(stanza, life, objects), life.wal_segment_bytes)
-        names = need.unneeded(objects, is_over=life != lives[-1])
-        found.update({name: "no backup elsewhere needs this WAL" for file in names for name in objects[file]})
+        need = WalNeed(own, [], _histories(stanza, life, seen.wal_of(life.incarnation)), life.wal_segment_bytes)
+        found.update(_unneeded(need, seen, life, life != lives[-1], "no backup elsewhere needs this WAL"))
+    return found
+
+
+def _unneeded(need: WalNeed, seen: Survey, life: Incarnation, is_over: bool, reason: str) -> dict[str, str]:
+    files, partials = seen.wal_of(life.incarnation), seen.partials_of(life.incarnation)
+    found = {name: "this segment is archived" for file in partials.keys() & files.keys() for name in partials[file]}
+    for file in need.unneeded({*files, *partials}, is_over=is_over):
+        found.update({name: reason for name in (*files.get(file, ()), *partials.get(file, ()))})
     return found
 
 

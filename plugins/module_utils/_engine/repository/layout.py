@@ -116,9 +116,14 @@ def gaps_folder(stanza: str, incarnation: str) -> str:
     return f"{stanza_folder(stanza)}gaps/{incarnation}/"
 
 
+def all_partials_folder(stanza: str) -> str:
+    """What receivers have shipped of unfinished segments, a folder for each incarnation."""
+    return f"{stanza_folder(stanza)}partials/"
+
+
 def partials_folder(stanza: str, incarnation: str) -> str:
     """What a receiver has shipped of unfinished segments: `SEGMENT.LENGTH-DIGEST`, length in hexadecimal."""
-    return f"{stanza_folder(stanza)}partials/{incarnation}/"
+    return f"{all_partials_folder(stanza)}{incarnation}/"
 
 
 def wal_prefix(stanza: str, incarnation: str, file_name: str) -> str:
