@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .stage import Stage
 class Bucket:
     """How a contender reaches its place."""
 
+    _server: S3Server = field(repr=False)
     place: Place
     endpoint: str
     ca_file: Path
@@ -25,6 +27,12 @@ class Bucket:
     secret_key: str = field(repr=False)
     region: str = REGION
 
+    def remove(self, chosen: Callable[[str], bool]) -> None:
+        """Remove the objects of this place whose names there are chosen."""
+        client = self._server.client()
+        for name in filter(chosen, self._server.names(self.place)):
+            client.delete_object(Bucket=self.place.bucket, Key=f"{self.place.prefix}/{name}")
+
 
 def places(stage: Stage, count: int) -> list[Bucket]:
     """Start the server and make places; everything goes with the run."""
@@ -32,6 +40,7 @@ def places(stage: Stage, count: int) -> list[Bucket]:
     credentials = server.owner.write(stage.commands / "s3.credentials")
     return [
         Bucket(
+            server,
             server.new_place(),
             server.tls_endpoint,
             server.ca_file,

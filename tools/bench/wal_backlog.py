@@ -31,7 +31,7 @@ def backlog(bench: Workbench) -> Backlog:
 
 
 class Backlog:
-    """Full backups of all contenders, and then 150 segments that pgbench has filled."""
+    """A backup of each contender, and then 150 segments that pgbench has filled."""
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
@@ -40,8 +40,11 @@ class Backlog:
         self._status = self._wal / "archive_status"
         self._cluster.set(wal_keep_size="16GB", synchronous_commit="off")
         self._first = self._present_segment()
+        self._backups: dict[str, str] = {}
         for contender in bench.contenders:
             bench.full_backup(contender)
+            bench.backup(contender, "incremental")  # WAL between an earlier full one and now is archived nowhere
+            self._backups[contender.name] = contender.newest()
         self._cluster.set(archive_command="")
         self._fill()
         self.segments = sorted(
@@ -115,7 +118,7 @@ class Backlog:
         """Start a restored directory and wait until it has replayed all of it and is open."""
         self.bench.measured(
             f"{contender.name}: restore",
-            contender.restore_to_end(self.bench.full_backup(contender), directory),
+            contender.restore_to_end(self._backups[contender.name], directory),
         )
         cluster = self._cluster
         restored = cluster.postgres.adopt(directory, cluster.port + 1, cluster.socket_dir)

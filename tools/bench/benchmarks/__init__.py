@@ -24,6 +24,7 @@ from . import (
     restore_s3,
     wal_drain,
     wal_replay_local,
+    wal_replay_s3,
 )
 
 _FILES = (
@@ -37,6 +38,7 @@ _FILES = (
     wal_replay_local,
     backup_full_s3,  # from here on the cluster archives into a bucket
     restore_s3,
+    wal_replay_s3,
 )
 
 

@@ -15,7 +15,7 @@ from ..workbench import Workbench
 NAMES = ("wal_replay_local",)
 
 
-def run(bench: Workbench) -> list[Finding]:
+def run(bench: Workbench, name: str = NAMES[0]) -> list[Finding]:
     usages = defaultdict[str, list[Usage]](list)
     waiting = backlog(bench)
     for contender in bench.contenders:
@@ -26,6 +26,4 @@ def run(bench: Workbench) -> list[Finding]:
             directory = bench.new_directory("replayed")
             usages[contender.name].append(waiting.replay(contender, directory))
     bench.new_directory("replayed")
-    return [
-        Finding(NAMES[0], [("time", "s")], {who: [[each.seconds] for each in used] for who, used in usages.items()})
-    ]
+    return [Finding(name, [("time", "s")], {who: [[each.seconds] for each in used] for who, used in usages.items()})]

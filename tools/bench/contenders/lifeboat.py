@@ -38,6 +38,7 @@ class Lifeboat:
         """Install the command, make repository and key, register the cluster: with the one made last it archives."""
         name = "lifeboat-s3" if bucket else "lifeboat"
         self._repository = server_folder(stage.disk / name, 0o700)
+        self._bucket = bucket
         own = server_folder(stage.commands / name, 0o700)
         settings = stage.commands / f"{name}.conf"
         repository = {"url": str(self._repository), "key_file": str(own / "key")}
@@ -95,6 +96,8 @@ class Lifeboat:
         shutil.rmtree(f"{spool.folder}/acknowledged", ignore_errors=True)
         for life in self._repository.glob("stanzas/*/wal/*"):
             shutil.rmtree(life)
+        if self._bucket:
+            self._bucket.remove(lambda name: name.startswith("stanzas/") and name.split("/")[2] == "wal")
 
     def stored_bytes(self) -> int:
         (stanza,) = (self._repository / "stanzas").iterdir()

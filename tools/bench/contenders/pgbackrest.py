@@ -82,6 +82,7 @@ class PgBackRest:
         name = "pgbackrest-s3" if bucket else "pgbackrest"
         self.name = f"pgbackrest {version_of(program)}"
         self._repository = server_folder(stage.disk / name, 0o750)
+        self._bucket = bucket
         configuration = stage.commands / f"{name}.conf"
         make_private(
             configuration,
@@ -126,7 +127,11 @@ class PgBackRest:
     def forget_wal(self) -> None:
         wait_until(lambda: not any(self._spool.parent.glob("*-archive*.lock")), "the background had ended")
         shutil.rmtree(self._spool, ignore_errors=True)
-        for folder in (self._repository / "archive" / _STANZA).iterdir():
+        archive = f"archive/{_STANZA}/"  # with `archive.info`, which has to stay, and a folder of each system's WAL
+        if self._bucket:
+            self._bucket.remove(lambda name: name.startswith(archive) and "/" in name[len(archive) :])
+            return
+        for folder in (self._repository / archive).iterdir():
             if folder.is_dir():
                 for timeline in folder.iterdir():
                     shutil.rmtree(timeline) if timeline.is_dir() else timeline.unlink()
