@@ -201,7 +201,13 @@ windows:
       description: The earliest point in time, in UTC.
       type: str
     last_segment:
-      description: The newest archived segment on its timeline.
+      description: The newest archived segment on its timeline; up to its end all is in finished WAL.
+      type: str
+    partial_until:
+      description:
+        - The WAL location that what a receiver has shipped of the next, unfinished segment reaches. A restore to the
+          latest point replays it, too; a standby does not.
+        - None where nothing was shipped of it, or it cannot be used.
       type: str
     missing_segments:
       description: WAL that is missing; only targets before it can be reached.
@@ -236,7 +242,10 @@ timelines:
       description: The earliest point in time that can be reached, in UTC; none without a backup.
       type: str
     last_segment:
-      description: The newest archived segment on the way.
+      description: The newest archived segment on the way; up to its end all is in finished WAL.
+      type: str
+    partial_until:
+      description: As for RV(windows); only ever at the end of a timeline that nobody has left there.
       type: str
     missing_segments:
       description: WAL that is missing on the way; targets behind it need a backup behind it.

@@ -47,6 +47,7 @@ def test_backup_list_and_content(site: Site) -> None:
         "backup_id": backup["id"],
         "earliest": backup["recoverable_from"],
         "last_segment": info["wal"]["last"],
+        "partial_until": None,
         "missing_segments": [],
     }
     assert proof["backup_id"] == backup["id"]

@@ -105,6 +105,9 @@ def test_a_partial_serves_a_target_in_it_and_never_a_standby(
         ((lsn,),) = site.cluster.sql("SELECT pg_current_wal_insert_lsn()::text")
         site.cluster.sql("INSERT INTO said VALUES ('behind')")
         wait_for_shipped(site.cluster, lambda: objects(site.repository))
+    (timeline,) = site.module("pg_backup_info")["timelines"]
+    reached, target = (tuple(int(part, 16) for part in each.split("/")) for each in (timeline["partial_until"], lsn))
+    assert reached >= target
     place = new_place()
     restore(site, place, target_lsn=lsn)
     assert words_of(place) == ["before"]

@@ -80,7 +80,9 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
         _print(json.dumps(found))
         return 0
     _print(f"{found['stanza']} in {found['repository']}")
-    _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}")
+    shipped = found["timelines"][-1]["partial_until"] if found["timelines"] else None
+    beginning = f", and the beginning of the next up to {shipped}" if shipped else ""
+    _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}{beginning}")
     for gap in found["dropped_wal"]:
         files = f"{gap['files'][0]} to {gap['files'][-1]}"
         _print(f"  WAL given up by wal_drop_after = {gap['policy']} on {gap['until']} ({gap['reason']}): {files}")

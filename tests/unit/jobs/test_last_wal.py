@@ -10,7 +10,7 @@ from pathlib import Path
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch, last_wal
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch, info, last_wal
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import (
     format_lsn,
     parse_segment_name,
@@ -111,3 +111,29 @@ def test_two_of_one_length_are_two_receivers(archive: WalArchive) -> None:
     archive.partials.store(name_of(6), SHIPPED[:-1] + b"D")
     with expect.failure("wal_conflict"):
         may_serve(archive)
+
+
+def test_a_window_says_how_far_finished_wal_and_how_far_the_partial_reaches(
+    on_disk: RepositorySpec, archive: WalArchive
+) -> None:
+    def said() -> tuple[str | None, str | None]:
+        (only,) = info.read(on_disk, "main").timelines
+        return only.last_segment, only.partial_until
+
+    for number in range(5):  # without a backup the window begins with the timeline
+        archive.store(name_of(number), wal(number))
+    assert said() == (name_of(5), format_lsn(START + len(SHIPPED)))
+    archive.store(name_of(6), wal(6))
+    assert said() == (name_of(6), None)
+    archive.partials.store(name_of(7), SHIPPED)
+    archive.store(name_of(9), wal(9))
+    archive.partials.store(name_of(10), SHIPPED)
+    assert said() == (name_of(9), None)  # behind a gap nothing can be reached
+
+
+def test_where_two_receivers_ship_what_there_is_can_be_listed(on_disk: RepositorySpec, archive: WalArchive) -> None:
+    for number in range(5):
+        archive.store(name_of(number), wal(number))
+    archive.partials.store(name_of(6), SHIPPED[:-1] + b"D")
+    (only,) = info.read(on_disk, "main").timelines
+    assert (only.last_segment, only.partial_until) == (name_of(5), None)

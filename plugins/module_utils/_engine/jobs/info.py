@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..postgres.wal_names import format_lsn
+from ..errors import IntegrityError
+from ..postgres.timeline_path import Path
+from ..postgres.wal_names import WalSegment, format_lsn, parse_segment_name
 from ..repository.access import stanza_of
 from ..repository.manifest import Header
 from ..repository.wal import RecordedGap, WalArchive
 from ..specs import RepositorySpec
-from . import choose
+from . import choose, last_wal
 from .timeline_map import TimelineMap, stretch
 
 
@@ -23,6 +25,7 @@ class Window:
     backup_id: str
     earliest: str
     last_segment: str | None
+    partial_until: str | None  # how far what was shipped of the segment behind it reaches
     missing_segments: list[str]
 
 
@@ -37,6 +40,7 @@ class TimelineWindow:
     backups: list[str]  # those that lie on the way, oldest first
     earliest: str | None
     last_segment: str | None
+    partial_until: str | None
     missing_segments: list[str]
 
 
@@ -66,12 +70,12 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
     headers = stanza.headers()
     archive = WalArchive(stanza, life)
     names = [archived.file_name for timeline in archive.timelines() for archived in archive.segments(timeline)]
+    maps: dict[str, TimelineMap] = {}
     windows = []
     for header in headers:
-        own = WalArchive(stanza, choose.life_of(stanza, header))
-        last = [archived.file_name for archived in own.segments(header.timeline)]
-        missing = list(choose.gaps(own, header))
-        windows.append(Window(header.backup_id, header.stop_time, last[-1] if last else None, missing[:100]))
+        if header.incarnation not in maps:
+            maps[header.incarnation] = TimelineMap(WalArchive(stanza, choose.life_of(stanza, header)))
+        windows.append(_window(maps[header.incarnation], header))
     return Info(
         stanza_name,
         spec.url,
@@ -85,6 +89,26 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
         len(names),
         archive.recorded_gaps(),
     )
+
+
+def _window(timelines: TimelineMap, header: Header) -> Window:
+    archive, size = timelines.archive, header.wal_segment_bytes
+    there = [archived.file_name for archived in archive.segments(header.timeline)]
+    missing = list(choose.gaps(archive, header))
+    last = there[-1] if there else None
+    until = None
+    if last and not missing:
+        own = timelines.to("current", header.timeline)
+        until = _partial_until(archive, own, parse_segment_name(last, size), size)
+    return Window(header.backup_id, header.stop_time, last, until, missing[:100])
+
+
+def _partial_until(archive: WalArchive, way: Path, last: WalSegment | None, size: int) -> str | None:
+    try:
+        ending = last_wal.behind(archive, way, last, size)
+    except IntegrityError:
+        return None  # two receivers ship into this stanza: restores refuse, and what else there is can be listed
+    return format_lsn(ending.end) if ending else None
 
 
 def _timelines(archive: WalArchive, headers: list[Header]) -> list[TimelineWindow]:
@@ -105,6 +129,7 @@ def _timelines(archive: WalArchive, headers: list[Header]) -> list[TimelineWindo
                 [header.backup_id for header in on_path],
                 on_path[0].stop_time if on_path else None,
                 there.last.name if there.last else None,
+                None if there.missing else _partial_until(archive, path, there.last, size),
                 there.missing[:100],
             )
         )

@@ -10,14 +10,31 @@ it holds may never have happened there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError
+from ..postgres import timeline_path
 from ..postgres.recovery_settings import RECOVERY_SIGNAL, STANDBY_SIGNAL
-from ..postgres.wal_names import WalFileKind, WalSegment, classify, parse_segment_name
+from ..postgres.wal_names import Lsn, WalFileKind, WalSegment, classify, parse_segment_name
 from ..repository.partials import Partial
 from ..repository.wal import WalArchive
 from .timeline_map import TimelineMap
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An unfinished segment with which a way ends, and how far what was shipped of it reaches."""
+
+    segment: WalSegment
+    end: Lsn
+
+
+def behind(archive: WalArchive, way: timeline_path.Path, last: WalSegment | None, size: int) -> Ending | None:
+    """What may be replayed behind the last archived segment on a way, when nothing is missing before that."""
+    following = way.segment((last.number if last else -1) + 1, size)
+    partial = last_of(archive, following)
+    return Ending(following, following.start_lsn + partial.length) if partial is not None else None
 
 
 def last_of(archive: WalArchive, segment: WalSegment) -> Partial | None:

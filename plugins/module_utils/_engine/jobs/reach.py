@@ -81,12 +81,10 @@ class TargetSearch:
 
     def _add_partial(self, choice: Choice, found: Stretch) -> None:
         """What a receiver has shipped of the segment behind the last one counts as far as it goes."""
-        size = choice.header.wal_segment_bytes
-        following = choice.path.segment((found.last_whole.number if found.last_whole else -1) + 1, size)
-        partial = last_wal.last_of(choice.archive, following)
-        if partial is not None:
-            found.last_whole = found.last = following
-            found.end = following.start_lsn + partial.length
+        ending = last_wal.behind(choice.archive, choice.path, found.last_whole, choice.header.wal_segment_bytes)
+        if ending is not None:
+            found.last_whole = found.last = ending.segment
+            found.end = ending.end
 
     def _search(self, choice: Choice) -> WalSearch:
         return WalSearch(choice.archive, choice.path, self._programs, self._runner)

@@ -80,7 +80,7 @@ def _unneeded(need: WalNeed, seen: Survey, life: Incarnation, is_over: bool, rea
     files, partials = seen.wal_of(life.incarnation), seen.partials_of(life.incarnation)
     found = {name: "this segment is archived" for file in partials.keys() & files.keys() for name in partials[file]}
     for file in need.unneeded({*files, *partials}, is_over=is_over):
-        found.update({name: reason for name in (*files.get(file, ()), *partials.get(file, ()))})
+        found.update(dict.fromkeys((*files.get(file, ()), *partials.get(file, ())), reason))
     return found
 
 
