@@ -142,19 +142,22 @@ class Ledger:
                 return lsn <= following.begin
         return timeline == number
 
-    def records(self, number: int, archived: set[str]) -> list[Record]:
-        """The records on the way to a timeline that are whole in the archived segments."""
+    def records(self, number: int, archived: set[str], since: Lsn) -> list[Record]:
+        """The records on the way to a timeline, up to the last that is whole in the archived segments behind `since`.
+
+        Where those begin that are archived is not asked: what a backup holds needs no WAL.
+        """
         path = self.path(number)
         found: list[Record] = []
         for each, following in pairwise([*path, None]):
             assert each is not None
             found += [each_record for each_record in each.records if not following or each_record.lsn < following.begin]
-        limit = self._archived_until(path, archived)
+        limit = self._archived_until(path, archived, since)
         exact = [Record(**{**vars(one), "end": after.lsn}) for one, after in pairwise(found)] + found[-1:]
         return [each for each in exact if each.end <= limit + _LONG_PAGE_HEADER and each.lsn < limit]
 
-    def _archived_until(self, path: Sequence[Timeline], archived: set[str]) -> Lsn:
-        number = self.begin // self.segment_size
+    def _archived_until(self, path: Sequence[Timeline], archived: set[str], since: Lsn) -> Lsn:
+        number = since // self.segment_size
         while self.segment_name(self._owner(path, number), number) in archived:
             number += 1
         return number * self.segment_size

@@ -34,6 +34,7 @@ WEIGHTS = {
     "kill_the_pusher": 3,
     "kill_the_receiver": 2,
     "promote": 2,
+    "expire": 1,
 }
 
 
@@ -43,6 +44,7 @@ class Backup:
 
     id: str
     timeline: int
+    start: Lsn
     stop: Lsn
     recoverable_from: str
 
@@ -79,7 +81,8 @@ class Scene:
 
     def note_backup(self, made: dict[str, Any]) -> str:
         made = made["backup"]
-        backup = Backup(made["id"], made["timeline"], parse_lsn(made["stop_lsn"]), made["recoverable_from"])
+        start, stop = parse_lsn(made["start_lsn"]), parse_lsn(made["stop_lsn"])
+        backup = Backup(made["id"], made["timeline"], start, stop, made["recoverable_from"])
         self.backups[backup.id] = backup
         return backup.id
 
@@ -125,6 +128,16 @@ class Events:
     def incremental(self) -> str:
         """Over whatever there was."""
         return self._backup("incremental")
+
+    def expire(self) -> str:
+        """Older backups go, and at once what only they needed. What is listed then can be recovered as before."""
+        before = list(self.scene.backups)
+        number = self.chance.randrange(1, max(2, len(before)))
+        self.scene.lifeboat("expire", "--keep-last", str(number), "--grace-hours", "0")
+        listed = [each["id"] for each in self.scene.lifeboat("info")["backups"]]
+        assert listed == before[-number:], (listed, before)
+        self.scene.backups = {each: self.scene.backups[each] for each in listed}
+        return f"{len(before) - len(listed)} of {len(before)} backups"
 
     def switch(self) -> str:
         """Segments end while they write, and nobody waits for the archive."""
