@@ -14,7 +14,7 @@ from pathlib import Path
 import expect
 import made
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import background, wal_spool
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import background, durable, wal_spool
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock, SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import prefetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
@@ -92,6 +92,25 @@ def test_what_is_wanted_elsewhere_is_brought_and_what_is_missing_is_said(
         expect.soon(lambda: ready(spool) == [10, 11, 12])
         ask(spool, 13)
         expect.soon(lambda: os.path.exists(spool.not_fetched(name_of(13))))
+
+
+def test_while_some_are_being_synced_the_next_are_read(
+    on_disk: RepositorySpec, archive: WalArchive, spool: WalSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, read, disk = durable.write_pieces, list[str](), threading.Event()
+
+    def on_a_slow_disk(path: Path, pieces: Iterator[bytes], mode: int) -> None:
+        content = b"".join(pieces)
+        read.append(path.name)
+        assert disk.wait(60)
+        write(path, [content], mode)
+
+    monkeypatch.setattr(durable, "write_pieces", on_a_slow_disk)
+    with fetching(on_disk, spool, 8):
+        expect.soon(lambda: len(read) == 4)  # by two that read
+        assert ready(spool) == []
+        disk.set()
+        expect.soon(lambda: ready(spool) == list(range(5, 13)))
 
 
 def test_a_damaged_segment_never_lies_ready(on_disk: RepositorySpec, archive: WalArchive, spool: WalSpool) -> None:

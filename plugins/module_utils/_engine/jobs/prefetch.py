@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..clock import Clock
 from ..errors import LifeboatError
 from ..postgres import control_file, postmaster_pid, wal_names
 from ..repository.access import stanza_of
-from ..repository.wal import WalArchive
+from ..repository.wal import ArchivedFile, WalArchive
 from ..specs import RepositorySpec
 from ..wal_spool import WalSpool
 from .archive import checked
@@ -82,6 +83,8 @@ class _Prefetcher:
         self._clock = clock
         self._segment_bytes = self._archive.life.wal_segment_bytes
         self._most = max(2, request.ahead_bytes // self._segment_bytes)
+        self._jobs = max(1, min(request.jobs, self._most))
+        self._reading = threading.Semaphore(self._jobs)
         self._running: dict[str, Future[bool]] = {}
         self._upcoming: Iterator[str] = self._after(request.after) if request.after else iter(())
 
@@ -89,10 +92,10 @@ class _Prefetcher:
         """Until there is no reason to stay."""
         taken = self._clock.monotonic()
         present = self._present()
-        jobs = max(1, min(self._request.jobs, self._most))
-        with ThreadPoolExecutor(jobs, "fetch") as workers:
+        at_once = min(2 * self._jobs, self._most)  # half of them wait for the disk
+        with ThreadPoolExecutor(at_once, "fetch") as workers:
             while True:
-                while len(self._running) < jobs and len(self._running) + len(present) < self._most:
+                while len(self._running) < at_once and len(self._running) + len(present) < self._most:
                     name = next(self._upcoming, None)
                     if name is None:
                         break
@@ -164,7 +167,12 @@ class _Prefetcher:
         archived = self._archive.find(name)
         if archived is None:
             return False
-        pieces = checked(name, self._archive.pieces(archived), self._archive.life)
-        # durable before it has its name: after a power failure nobody would look at it once more
-        durable.write_pieces(Path(self._spool.fetched, name), pieces, 0o600)
+        with contextlib.closing(self._read(archived)) as pieces:
+            # durable before it has its name: after a power failure nobody would look at it once more
+            durable.write_pieces(Path(self._spool.fetched, name), pieces, 0o600)
         return True
+
+    def _read(self, archived: ArchivedFile) -> Generator[bytes, None, None]:
+        """The content of one of so many at once; when it ends, the next is read while this one is being synced."""
+        with self._reading:
+            yield from checked(archived.file_name, self._archive.pieces(archived), self._archive.life)
