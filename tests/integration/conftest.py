@@ -4,8 +4,8 @@
 """Fixtures for tests against the real thing.
 
 A test that asks for `postgres`, `clone` or `cluster` runs with the main version of LIFEBOAT_PG; marked
-`every_version`, because the version matters, once for each of them. LIFEBOAT_KEEP=1 leaves the run's folder for
-inspection until the next run.
+`every_version`, because the version matters, once for each of them; marked `oldest_too` with the main version and the
+oldest. LIFEBOAT_KEEP=1 leaves the run's folder for inspection until the next run.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ __all__ = [
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread tests over the PostgreSQL versions."""
     if "postgres" in metafunc.fixturenames:
-        everywhere = metafunc.definition.get_closest_marker("every_version")
-        tested = versions() if everywhere else [main_version()]
+        tested = [main_version()]
+        if metafunc.definition.get_closest_marker("oldest_too"):
+            tested = sorted({min(versions()), main_version()})
+        if metafunc.definition.get_closest_marker("every_version"):
+            tested = versions()
         metafunc.parametrize("postgres", tested, indirect=True, ids=[f"pg{major}" for major in tested])
 
 

@@ -49,6 +49,7 @@ def restore(site: Site, place: Cluster, **target: str) -> None:
     )
 
 
+@pytest.mark.oldest_too  # before 15 pg_receivewal does not ask its slot where to begin
 def test_it_follows_a_promoted_standby_and_sets_aside_what_never_happened_there(
     streaming: Site, standby: Cluster, new_folder: Callable[[], Path], new_place: Callable[[], Cluster]
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_partial_serves_a_target_in_it_and_never_a_standby(
     assert site.lifeboat(*arguments, check=False).returncode == 1  # and nobody else
 
 
+@pytest.mark.oldest_too  # before 15 pg_receivewal does not ask its slot where to begin
 def test_a_gap_is_named_and_passed(streaming: Site, new_folder: Callable[[], Path]) -> None:
     site, spool = streaming, new_folder() / "spool"
     with Receiver(site, spool) as receiver:
