@@ -274,7 +274,8 @@ def main() -> None:
                 "damaged_pages": result.damaged_pages,
             }
 
-        runner.run(module, repository, backup.THIRD_PARTY, lambda: owner_for_cluster(cluster, repository), task)
+        needed = (*backup.THIRD_PARTY, *backup.IMPORTED_LATER)
+        runner.run(module, repository, needed, lambda: owner_for_cluster(cluster, repository), task)
 
 
 if __name__ == "__main__":

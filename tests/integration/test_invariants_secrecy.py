@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import stat
 import threading
 import time
@@ -22,7 +23,7 @@ from harness.playbooks import Ansible
 from psycopg import sql
 from support import Site, task
 
-CANARY = "canary7f3a9c"
+CANARY = f"canary{secrets.token_hex(4)}"  # none that another run has in its files
 PASSWORD = f"tea: 'n' 5%/\\ {CANARY}"
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run/lifeboat")
 
@@ -116,10 +117,10 @@ def test_password_and_key_stay_where_they_belong(
 
     key_text = site.key_file.read_text().strip()
     key = base64.urlsafe_b64decode(key_text.partition(":")[2])
-    secrets = [CANARY.encode(), key_text.partition(":")[2].encode(), key, key.hex().encode()]
+    wanted = [CANARY.encode(), key_text.partition(":")[2].encode(), key, key.hex().encode()]
 
     def leaks(content: bytes) -> bool:
-        return any(secret in content for secret in secrets)
+        return any(secret in content for secret in wanted)
 
     seen = b"\n".join(command_lines.seen)
     for expected in (b"ansible-playbook", b"archive-push", b"archive-fetch", b"pg_amcheck", b"keeper"):

@@ -61,7 +61,7 @@ def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
         return {"changed": result.changed, "backup": summary.backup(result.backup) if result.backup else None}
 
     owner = owner_for_cluster(cluster, repository)
-    result = run_job(owner, repository, backup.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    result = run_job(owner, repository, (*backup.THIRD_PARTY, *backup.IMPORTED_LATER), task, TerminalSink(sys.stderr))
     made = result["backup"]
     if arguments.json:
         _print(json.dumps(result))

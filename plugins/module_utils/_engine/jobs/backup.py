@@ -39,9 +39,12 @@ from .backup_walk import Walk
 if TYPE_CHECKING:
     from ..postgres.wal_summaries import ChangedBlocks
 
-__all__ = ["THIRD_PARTY", "BackupRequest", "BackupResult", "require_source", "run"]
+__all__ = ["IMPORTED_LATER", "THIRD_PARTY", "BackupRequest", "BackupResult", "require_source", "run"]
 
 THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
+# Imported when they are needed, as few backups need them and each takes as long as half a small backup. A job that is
+# to become another user must have them before: it cannot read a module's payload any more.
+IMPORTED_LATER = tuple(f"{__package__}.{name}" for name in ("archive_proof", "backup_stream", "wal_summary_wait"))
 
 
 def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode: bool = False) -> BackupResult:
@@ -61,7 +64,7 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
         return BackupResult(True, decision.backup_type, None) if check_mode else decision
 
     if by_protocol:
-        from . import backup_stream  # the others have no use for it, and a small backup takes as long as its imports
+        from . import backup_stream
 
         with replication.connect(request.cluster.connection, lambda text: sink.emit(Warned(text))) as session:
             remote = session.inspect()
@@ -137,7 +140,7 @@ class _Backup(Making):
         return Taken(findings, spool.lines(), tally.done, tablespaces, control, stop, stop_time)
 
     def _why_wal_is_late(self) -> str:
-        from .archive_proof import why_late  # hardly ever asked
+        from .archive_proof import why_late
 
         receive = self._request.cluster.receive
         return why_late(
@@ -196,7 +199,7 @@ class _Backup(Making):
         parent = self._decision.parent
         if parent is None or self._server.settings.get("summarize_wal") != "on":
             return None
-        from . import wal_summary_wait  # most servers write no summaries
+        from . import wal_summary_wait
 
         timeline = control_file.read(self._server.data_directory).timeline
         # Before the parent's end this may be a standby that lags: its files are older than what would be taken over.

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import checksums
 from ..errors import IntegrityError
 from ..thirdparty import require
 from .data_directory import Fork, RelationSegment
@@ -128,8 +129,6 @@ class ChangedBlocks:
 
     def add(self, summary: Summary) -> bool:
         """Take one file in. False if nothing here can check it."""
-        from .. import checksums  # it loads libraries, for which not every backup has a use
-
         data = summary.path.read_bytes()
         crc = checksums.crc32c(data[: -_CRC.size])
         if crc is None:
