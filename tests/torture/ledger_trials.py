@@ -70,7 +70,10 @@ class Trials:
     # --- drawing
 
     def draw(self, kind: str = "") -> tuple[Trial, list[Record] | None]:
-        """A trial of this kind, or of any, and what it replays; None where its target is not in the archive."""
+        """A trial of this kind, or of any, and what it replays; None where its target is not in the archive.
+
+        Where there is nothing of this kind, it is of the latest.
+        """
         while True:
             trial = self._drawn(kind)
             applied = trial.target.applied(trial.records, (trial.backup or self._usable(trial.number)[-1]).stop)
@@ -79,6 +82,14 @@ class Trials:
             serves = trial.backup or self._serving(trial.target, trial.number, trial.records)
             if serves and not self.scene.ledger.postgres_cannot(trial.number, applied):
                 return trial, applied
+
+    def _drawn_of(self, kind: str) -> tuple[Trial, list[Record] | None]:
+        """A trial of this kind, if there seems to be any: not every timeline has named points that can be reached."""
+        for _time in range(20):
+            trial, applied = self.draw(kind)
+            if trial.target.kind == kind:
+                break
+        return trial, applied
 
     def _drawn(self, kind: str) -> Trial:
         scene, chance = self.scene, self.scene.chance
@@ -137,7 +148,7 @@ class Trials:
         attempts: list[Attempt] = []
         while len(attempts) < number:
             turn = len(attempts)
-            trial, applied = self.draw(missing[turn] if turn < len(missing) else "")
+            trial, applied = self._drawn_of(missing[turn]) if turn < len(missing) else self.draw()
             self.scene.diary.append(f"restore {trial}")
             if applied is None:
                 self._must_be_refused(trial)
