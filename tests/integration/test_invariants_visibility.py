@@ -71,6 +71,7 @@ def test_failed_because_wal_does_not_arrive(site: Site) -> None:
     with archiving_stuck(site):
         refusal = site.refused("wal_not_archived", "pg_backup", archive_wait=0, type="full")
     assert "archive_command" in refusal["remedy"]
+    assert "within 0 s" in refusal["msg"]
     assert site.backup_ids() == known
     site.archive_everything()
     left = [name for name in objects(site.repository) if name not in before and "/wal/" not in name]

@@ -160,8 +160,10 @@ class Making(ABC):
         ]
         self._sink.emit(PhaseStarted("waiting for WAL", f"{segments[0]} to {segments[-1]}"))
         archive = WalArchive(self._stanza, self._life)
-        usual = _STANDBY_WAIT_SECONDS if self._facts.in_recovery else _WAIT_SECONDS
-        wait_for_segments(archive, segments, self._why_wal_is_late, self._clock, self._request.archive_wait or usual)
+        patience = self._request.archive_wait
+        if patience is None:
+            patience = _STANDBY_WAIT_SECONDS if self._facts.in_recovery else _WAIT_SECONDS
+        wait_for_segments(archive, segments, self._why_wal_is_late, self._clock, patience)
 
     def _header(self, taken: Taken, generation: str, stored_bytes: int) -> manifest.Header:
         stop = taken.stop

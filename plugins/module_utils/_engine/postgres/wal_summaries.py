@@ -130,13 +130,16 @@ class ChangedBlocks:
     def add(self, summary: Summary) -> bool:
         """Take one file in. False if nothing here can check it."""
         data = summary.path.read_bytes()
-        crc = checksums.crc32c(data[: -_CRC.size])
+        end = len(data) - _CRC.size
+        if end < len(_MAGIC) or data[: len(_MAGIC)] != _MAGIC:
+            raise _damaged(summary)
+        crc = checksums.crc32c(data[:end])
         if crc is None:
             return False
-        if len(data) < len(_MAGIC) + _CRC.size or _CRC.pack(crc) != data[-_CRC.size :] or data[:4] != _MAGIC:
+        if _CRC.pack(crc) != data[end:]:
             raise _damaged(summary)
         try:
-            self._add_entries(data[: -_CRC.size])
+            self._add_entries(data[:end])
         except (ValueError, struct.error) as exc:
             raise _damaged(summary) from exc
         return True
