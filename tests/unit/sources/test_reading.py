@@ -403,6 +403,21 @@ def test_what_is_not_named_is_as_it_was(stanza: Stanza, folder: Path, tmp_path: 
     assert content(stanza, read_again) == path.read_bytes()
 
 
+@pytest.mark.parametrize("now", [400, 402])
+def test_a_page_that_was_there_in_part_is_read_again(
+    stanza: Stanza, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: int
+) -> None:
+    """The server was just extending the file, and had come to the page's end when that was looked at once more."""
+    path = put(folder, "base/1/1", page(1) * 399 + bytes(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalContent, "read_again", lambda _content, length, _offset: bytes(length))
+        first = read(stanza, sources_in(folder)).by_name
+    assert (first["base/1/1"].size % PAGE, first["base/1/1"].unproven) == (1000, ())
+    path.write_bytes(page(1) * 399 + bytes((now - 399) * PAGE))
+    grown = later(stanza, folder, first, **TRUSTING, changed_blocks=tell(tmp_path, made_summaries.entry([])))
+    assert content(stanza, grown["base/1/1"]) == path.read_bytes()
+
+
 def test_of_named_pages_bad_ones_are_told_and_looked_at_again_next_time(
     stanza: Stanza, folder: Path, tmp_path: Path
 ) -> None:

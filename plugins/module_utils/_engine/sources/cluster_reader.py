@@ -280,7 +280,7 @@ class Worker:
         proven = old if self._was_proven(source.previous) else b""
         base = previous if self._reading.refers_to_previous else None
         draft = MapDraft(self._frames.add, partial(self._finish_map, source, base), base.now if base else None)
-        flags = self._may_have_changed(content, relation, known) if known and proven else None
+        flags = self._may_have_changed(source, content, relation) if known and proven else None
         digests = bytearray()
         size, more = 0, True
         while size < content.size and more:
@@ -315,15 +315,14 @@ class Worker:
                 self._frames.flush()
                 self._waiting_bytes = 0
 
-    def _may_have_changed(self, content: Content, relation: RelationSegment, known: bytes) -> Flags | None:
+    def _may_have_changed(self, source: SourceFile, content: Content, relation: RelationSegment) -> Flags | None:
         """For each page whether it must be looked at; None when all of them must."""
-        if self._reading.changed_blocks is None:
+        if self._reading.changed_blocks is None or source.previous is None:
             return None
         flags = self._reading.changed_blocks.pages(relation, -(-content.size // pages.PAGE_BYTES))
         if flags is not None:
-            flags[len(known) // DIGEST_BYTES :] = True
-            if content.size % pages.PAGE_BYTES:
-                flags[-1] = True  # it is being written
+            # What is new, and a page that only a part of was there, or is there now.
+            flags[min(source.previous.size, content.size) // pages.PAGE_BYTES :] = True
         return flags
 
     def _next_changed(
