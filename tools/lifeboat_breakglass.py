@@ -110,8 +110,9 @@ class Repository:
 
     def names(self, folder: str) -> list[str]:
         """The objects below a folder, sorted; hidden files are of interrupted writers."""
-        files = [path for path in (self.root / folder).rglob("[!.]*") if path.is_file()]
-        return sorted(str(path.relative_to(self.root)) for path in files)
+        return sorted(
+            str(each.relative_to(self.root)) for each in (self.root / folder).rglob("[!.]*") if each.is_file()
+        )
 
     def cipher(self, name: str, header: bytes, role: str, identity: str) -> AESGCM:
         """What opens the frames of the object that begins with this header."""
@@ -343,7 +344,8 @@ def restore(arguments: argparse.Namespace, repository: Repository) -> None:
     if missing:
         raise Refused(f"the tablespace {missing[0]} needs a new place: --tablespace {missing[0]}=NEW")
     tablespaces = {oid: Path(new_places[old]).absolute() for oid, old in backup.header["tablespaces"].items()}
-    settings = {"archive_mode": "off", "restore_command": "false"}
+    summaries = {"summarize_wal": "off"} if backup.header["major_version"] >= 17 else {}  # recovery would wait for them
+    settings = {"archive_mode": "off", "restore_command": "false", **summaries}
     if wal:
         settings["restore_command"] = f"cp {shlex.quote(str(wal.absolute())).replace('%', '%%')}/%f %p"
     if arguments.target_time:

@@ -19,6 +19,8 @@ description:
   - A cluster of this host that has made tablespaces since the backup is protected from their making being replayed.
     Such a restore is refused unless it is in place.
   - The restored cluster has C(archive_mode) off, so that it cannot write into the archive of the cluster it came from.
+  - It has C(summarize_wal) off too (PostgreSQL 17 and newer), because a recovery does not end before all its WAL is
+    summarized. M(lifeboat.postgresql.pitr_configure) sets both again.
 author: Lifeboat contributors (@lifeboat)
 extends_documentation_fragment:
   - lifeboat.postgresql.cluster

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from harness import CHECKOUT, PROGRAMS, Cluster, Postgres, run, server_folder, server_user
 from harness.playbooks import Ansible
-from support import Site, start_and_recover, task
+from support import Site, start_and_recover, summarizing, task
 
 WORDS = "correct horse battery staple"
 
@@ -91,7 +91,7 @@ def rescue(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path])
         *_ignored, full = site.play(
             site.agent_task,
             task("pg_backup_repository", create_key=True, recipients=recipients),
-            task("pitr_configure", restart=True),
+            task("pitr_configure", restart=True, **summarizing(postgres.major)),
             task("pg_backup", type="full"),
         )
         cluster.sql(

@@ -5,8 +5,8 @@
 #
 # test.sh [PYTEST ARGUMENT...]
 #
-# Set up what the tests need and run them, with one worker more than there are processors, as tests wait for servers
-# much of the time (at most four; LIFEBOAT_WORKERS says otherwise, 0 is none beside pytest). Tests that act as another
+# Set up what the tests need and run them, with as many workers as there are processors
+# (at most four; LIFEBOAT_WORKERS says otherwise, 0 is none beside pytest). Tests that act as another
 # user read the checkout as that user: where others cannot enter it (see work_folder in lib.sh), a copy that they can is
 # tested instead.
 set -euo pipefail
@@ -25,6 +25,6 @@ if [ -L "$checkout/build" ]; then
   ln -s "$work" "$tested/build"
 fi
 processors=$(nproc)
-workers=${LIFEBOAT_WORKERS:-$((processors < 3 ? processors + 1 : 4))}
+workers=${LIFEBOAT_WORKERS:-$((processors < 4 ? processors : 4))}
 cd "$tested"
 exec "$work/venv/bin/python" -m pytest --numprocesses "$workers" --dist loadscope "$@"

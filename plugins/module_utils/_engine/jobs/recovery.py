@@ -110,6 +110,7 @@ def write_directory(plan: RecoveryPlan, sink: ProgressSink) -> list[str]:
         # ... and runs none of the original's commands, which might tidy up its archive.
         "archive_cleanup_command": "",
         "recovery_end_command": "",
+        **recovery_settings.unsummarized(plan.life.major_version),
         "restore_command": recovery_settings.restore_command(list(plan.fetch_program), plan.life.incarnation),
         **plan.target.settings(LATEST if plan.standby else plan.timeline),
         **({"hot_standby": "on"} if plan.target.action is Action.PAUSE else {}),

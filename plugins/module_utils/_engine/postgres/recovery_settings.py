@@ -100,6 +100,14 @@ def before_a_gap(major: int) -> dict[str, str]:
     return {"recovery_prefetch": "off"} if major >= 15 else {}
 
 
+def unsummarized(major: int) -> dict[str, str]:
+    """A server that summarizes WAL does not end its recovery before that is done.
+
+    Where its summarizer cannot read on, as happens behind a change of timeline, it gives up after a minute and stops.
+    """
+    return {"summarize_wal": "off"} if major >= 17 else {}
+
+
 def restore_command(program: list[str], incarnation: str) -> str:
     """The shell line PostgreSQL runs for each WAL file: what has been fetched ahead only has to be renamed."""
     quoted = " ".join(shlex.quote(word).replace("%", "%%") for word in program)
