@@ -110,9 +110,8 @@ class Repository:
 
     def names(self, folder: str) -> list[str]:
         """The objects below a folder, sorted; hidden files are of interrupted writers."""
-        return sorted(
-            str(each.relative_to(self.root)) for each in (self.root / folder).rglob("[!.]*") if each.is_file()
-        )
+        found = (self.root / folder).rglob("[!.]*")
+        return sorted(str(path.relative_to(self.root)) for path in found if path.is_file())
 
     def cipher(self, name: str, header: bytes, role: str, identity: str) -> AESGCM:
         """What opens the frames of the object that begins with this header."""
@@ -345,14 +344,13 @@ def restore(arguments: argparse.Namespace, repository: Repository) -> None:
         raise Refused(f"the tablespace {missing[0]} needs a new place: --tablespace {missing[0]}=NEW")
     tablespaces = {oid: Path(new_places[old]).absolute() for oid, old in backup.header["tablespaces"].items()}
     summaries = {"summarize_wal": "off"} if backup.header["major_version"] >= 17 else {}  # recovery would wait for them
-    settings = {"archive_mode": "off", "restore_command": "false", **summaries}
-    if wal:
-        settings["restore_command"] = f"cp {shlex.quote(str(wal.absolute())).replace('%', '%%')}/%f %p"
+    fetch = f"cp {shlex.quote(str(wal.absolute())).replace('%', '%%')}/%f %p" if wal else "false"
+    settings = {"archive_mode": "off", "restore_command": fetch, **summaries}
     if arguments.target_time:
         if not wal:
             raise Refused("--target-time needs --wal: the WAL to replay has to be somewhere")
-        settings["recovery_target_time"] = arguments.target_time.isoformat(sep=" ")
-        settings["recovery_target_action"] = "promote"
+        time = arguments.target_time.isoformat(sep=" ")
+        settings |= {"recovery_target_time": time, "recovery_target_action": "promote"}
     for directory in (root, *tablespaces.values(), *([wal] if wal else [])):
         if os.path.lexists(directory) and not (directory.is_dir() and not any(directory.iterdir())):
             raise Refused(f"{directory} is there already and is no empty directory")
