@@ -198,7 +198,7 @@ class Backup:
                 page = first[0] if first else page
                 pages[page : page + length] = [(places[frame], start + number * PAGE) for number in range(length)]
                 page += length
-            if magic != expected or None in pages:
+            if magic != expected or None in pages or len(text) < runs_at + runs * struct.calcsize(row):
                 raise Refused(f"{self.id} has a block map that is none")
         for number, (place, start) in enumerate(pages):
             yield place, start, min(PAGE, entry["s"] - number * PAGE)
@@ -391,7 +391,7 @@ def main() -> None:
     try:
         repository = Repository(arguments.repository, *secret(arguments))
         restore(arguments, repository) if arguments.destination else show(repository)
-    except (Refused, OSError, ValueError, zstandard.ZstdError) as error:
+    except (Refused, OSError, ValueError, struct.error, zstandard.ZstdError) as error:
         sys.exit(f"error: {error}")
 
 

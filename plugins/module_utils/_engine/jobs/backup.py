@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["IMPORTED_LATER", "THIRD_PARTY", "BackupRequest", "BackupResult", "require_source", "run"]
 
 THIRD_PARTY = ("psycopg", "psycopg.sql", "numpy", "xxhash")
-# Imported when they are needed, as few backups need them and each takes as long as half a small backup. A job that is
+# Imported when they are needed: few backups need them, and imports are most of what a small backup takes. A job that is
 # to become another user must have them before: it cannot read a module's payload any more.
 IMPORTED_LATER = tuple(f"{__package__}.{name}" for name in ("archive_proof", "backup_stream", "wal_summary_wait"))
 
