@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,17 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.file_reader import FileReader
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec
-from harness import Cluster
+from harness import Cluster, server_folder, wait_until
 from support import STANZA, Site, summarizing, task
 
 SUMMARIES_SINCE = 17
 BY_SUMMARIES = "which the WAL summaries tell"
 TABLES = ("touched", "cut", "emptied", "grown", "untouched", "removed")
+
+
+SUMS = " UNION ALL ".join(
+    f"SELECT '{name}' AS name, count(*), sum(n), md5(string_agg(word, '' ORDER BY n)) FROM {name}" for name in TABLES
+)
 
 
 def fill(site: Site) -> None:
@@ -51,9 +58,9 @@ def pages(site: Site, backup_id: str) -> dict[str, bytes]:
     return {entry.path: reader.block_map(entry).digests for entry in files}
 
 
-def incremental(site: Site) -> tuple[str, bool]:
+def incremental(site: Site, **where: Any) -> tuple[str, bool]:
     """Make one; its id, and whether it went by the summaries."""
-    done = site.playbook(task("pg_backup", type="incremental"), progress=True)
+    done = site.playbook(task("pg_backup", type="incremental", **where), progress=True)
     result: dict[str, Any] = done.tasks[0].result
     return result["backup"]["id"], BY_SUMMARIES in done.output
 
@@ -93,6 +100,84 @@ def test_they_tell_what_reading_everything_tells(noting: Site, new_place: Callab
         assert restored.sql(query) == site.cluster.sql(query), name
     if supported:
         assert restored.sql("SHOW summarize_wal") == [("off",)]  # its recovery would have waited for it
+
+
+def address(cluster: Cluster) -> dict[str, Any]:
+    """Options for a backup of another server than the site's."""
+    where = {"login_unix_socket": cluster.socket_dir, "login_port": cluster.port}
+    return {"data_directory": cluster.data_directory, **where}
+
+
+@pytest.fixture
+def standby(noting: Site, new_folder: Callable[[], Path]) -> Iterator[Cluster]:
+    """A streaming standby of it, which notes what it replays."""
+    folder, primary = new_folder(), noting.cluster
+    replica = primary.postgres.adopt(folder / "data", primary.port + 1, server_folder(folder / "s", 0o700))
+    primary.run("pg_basebackup", "--pgdata", replica.data_directory, "--write-recovery-conf", "--checkpoint=fast")
+    replica.write_own_settings()
+    with replica:
+        yield replica
+
+
+def catch_up(primary: Cluster, standby: Cluster) -> None:
+    """Let the standby replay everything, a checkpoint to restart from included."""
+    primary.sql("CHECKPOINT")
+    ((position,),) = primary.sql("SELECT pg_current_wal_flush_lsn()::text")
+    replayed = "SELECT pg_last_wal_replay_lsn() >= %(position)s::pg_lsn"
+    wait_until(lambda: standby.sql(replayed, position=position) == [(True,)], "the standby had caught up")
+
+
+@contextlib.contextmanager
+def ending_segments(primary: Cluster) -> Iterator[None]:
+    """What a backup from a standby waits for and cannot do itself. It changes no page."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(2):
+            primary.sql("SELECT pg_create_restore_point('the end of a segment'), pg_switch_wal()")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        worker.join()
+
+
+def test_from_a_standby_that_lags_that_has_caught_up_and_that_is_promoted(
+    noting: Site, standby: Cluster, new_place: Callable[[], Cluster]
+) -> None:
+    site, supported = noting, noting.cluster.postgres.major >= SUMMARIES_SINCE
+    catch_up(site.cluster, standby)
+    standby.sql("SELECT pg_wal_replay_pause()")
+    change(site)
+    assert incremental(site)[1] == supported
+    site.archive_everything()
+    # Its files are older than those that the last backup has.
+    with ending_segments(site.cluster):
+        lagging, used = incremental(site, **address(standby))
+    assert not used
+
+    standby.sql("SELECT pg_wal_replay_resume()")
+    catch_up(site.cluster, standby)
+    site.cluster.sql("UPDATE untouched SET word = 'seen' WHERE n % 997 = 0")
+    catch_up(site.cluster, standby)
+    with ending_segments(site.cluster):
+        told, used = incremental(site, **address(standby))
+        assert used == supported
+        read = site.module("pg_backup", type="full", **address(standby))["backup"]["id"]
+    assert pages(site, told) == pages(site, read) != pages(site, lagging)
+
+    site.cluster.stop()
+    standby.postgres.run("pg_ctl", "promote", "--wait", "--pgdata", standby.data_directory)
+    standby.sql("UPDATE touched SET word = 'promoted' WHERE n % 997 = 0")
+    promoted, used = incremental(site, **address(standby))
+    assert not used
+    restored = new_place()
+    where = {"destination": restored.data_directory, "port": restored.port, "socket_directory": restored.socket_dir}
+    site.module("pg_restore", backup=promoted, target_immediate=True, **where)
+    assert sorted(restored.sql(SUMS)) == sorted(standby.sql(SUMS))
 
 
 def flip(path: Path) -> None:

@@ -61,6 +61,8 @@ class Cluster:
     connection: AnsweringConnection = field(default_factory=AnsweringConnection)
     sink: Collector = field(default_factory=Collector)
     config_directory: Path | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    data_checksums: bool = False
 
     @property
     def archive(self) -> WalArchive:
@@ -79,8 +81,8 @@ class Cluster:
             in_recovery=False,
             started=self.clock.now(),
             wal_segment_bytes=made.SEGMENT_BYTES,
-            data_checksums=False,
-            settings={**settings, "archive_mode": "on"},
+            data_checksums=self.data_checksums,
+            settings={**settings, "archive_mode": "on", **self.settings},
         )
 
     def back_up(self, backup_type: str = "full", later: float = 3600, **how: Any) -> Header:

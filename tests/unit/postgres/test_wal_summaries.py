@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import expect
@@ -135,8 +136,11 @@ def test_a_file_that_is_cut_is_found(tmp_path: Path, length: int) -> None:
 def test_entries_that_lead_beyond_the_file_are_damage(tmp_path: Path) -> None:
     """With a checksum that is right: nothing may be read that is not there."""
     whole = entry([1, 2, 3])
-    with expect.failure("wal_summary_damaged"):
-        union([summary(tmp_path, 1, 2, whole[:20] + b"\xff\xff\xff\x00" + whole[24:])])
+    too_many_chunks = whole[:20] + b"\xff\xff\xff\x00" + whole[24:]
+    too_many_elements = whole[:24] + b"\xff\xff" + whole[26:]
+    for entries in ([too_many_chunks], [too_many_chunks, b"\x00"], [too_many_elements]):
+        with expect.failure("wal_summary_damaged"):
+            union([summary(tmp_path, 1, 2, *entries)])
 
 
 def test_what_has_been_removed_or_is_too_much_or_cannot_be_checked_is_not_used(
@@ -152,3 +156,30 @@ def test_what_has_been_removed_or_is_too_much_or_cannot_be_checked_is_not_used(
         assert union([made]) is None
     made.path.unlink()
     assert union([made]) is None
+
+
+def test_they_take_hardly_more_memory_than_the_files_do(tmp_path: Path) -> None:
+    """Even when each entry is as small as it can be (I9)."""
+    made = [
+        summary(tmp_path, start, start + 1, *(entry([7], (1663, 1, number)) for number in range(1, 3000)))
+        for start in (1, 2, 3)
+    ]
+    bytes_there = sum(each.path.stat().st_size for each in made)
+    changed(made[:1])  # what is imported for it counts for nothing
+    tracemalloc.start()
+    try:
+        found = changed(made)
+        _kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pages(found, RelationSegment(1663, 1, 2999, Fork.MAIN, 0), 10) == [7]
+    assert most < 5 * bytes_there
+
+
+def test_relations_of_the_same_number_are_kept_apart(tmp_path: Path) -> None:
+    """In other databases and tablespaces, and with the smallest and the largest number there is."""
+    largest = 0xFFFFFFFF
+    places = [(1663, 1, 1), (1663, 2, 1), (1700, 1, 1), (1663, 1, largest), (1663, 1, largest - 1)]
+    found = changed([summary(tmp_path, 1, 2, *(entry([block], place) for block, place in enumerate(places)))])
+    for block, (tablespace, database, filenode) in enumerate(places):
+        assert pages(found, RelationSegment(tablespace, database, filenode, Fork.MAIN, 0), 10) == [block]

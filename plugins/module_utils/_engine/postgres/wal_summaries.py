@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     Flags = numpy.typing.NDArray[numpy.bool_]
     Blocks = numpy.typing.NDArray[numpy.int64]
+    Places = numpy.typing.NDArray[numpy.uint64]
 
 _FOLDER = "pg_wal/summaries"
 _NAME = re.compile(r"([0-9A-F]{8})([0-9A-F]{16})([0-9A-F]{16})\.summary", re.ASCII)
@@ -54,6 +56,7 @@ _MAIN_FORK = 0
 _NO_LIMIT = 0xFFFFFFFF
 _CHUNK_BLOCKS = 1 << 16
 _BITMAP_ELEMENTS = _CHUNK_BLOCKS // 16
+_SEGMENT_CHUNKS = PAGES_PER_SEGMENT // _CHUNK_BLOCKS
 # Where so much has changed reading everything costs little more, and this stays in memory.
 _MOST_BYTES = 48 << 20
 
@@ -94,98 +97,118 @@ def chain(summaries: Sequence[Summary], start: Lsn, end: Lsn) -> tuple[list[Summ
     return links, reached
 
 
-@dataclass
-class _Relation:
-    limit: int = _NO_LIMIT
-    chunks: list[tuple[int, bytes]] = field(default_factory=list)  # the chunk's first block, its elements
-
-
 class ChangedBlocks:
-    """The union of summaries. Filled by one thread, then only asked."""
+    """The union of summaries: their bytes as they are, and where in them each relation's main fork is.
 
-    def __init__(self) -> None:
-        self._relations: dict[tuple[int, int, int], _Relation] = {}
+    Objects for each of them would take many times as much memory.
+    """
+
+    def __init__(self, data: bytearray, places: array[int], made_anew: set[tuple[int, int]]) -> None:
+        """`places` are relation and place together, see `_place`; `made_anew` are (tablespace, database)."""
+        numpy = require("numpy")
+        self._data = data
+        self._places: Places = numpy.frombuffer(places, "u8") if places else numpy.zeros(0, "u8")
+        self._places.sort()
+        self._made_anew = made_anew
 
     def pages(self, segment: RelationSegment, count: int) -> Flags | None:
         """For each of the first `count` pages of a relation's file whether it may have changed; None: not known."""
         numpy = require("numpy")
-        if segment.fork is not Fork.MAIN or self._was_made_anew(segment):
+        if segment.fork is not Fork.MAIN or (segment.tablespace, segment.database) in self._made_anew:
             return None
         flags: Flags = numpy.zeros(count, bool)
-        relation = self._relations.get((segment.tablespace, segment.database, segment.filenode))
-        if relation is None:
-            return flags
-        flags[max(0, relation.limit - segment.first_block) :] = True
-        for first, elements in relation.chunks:
-            if segment.first_block <= first < segment.first_block + PAGES_PER_SEGMENT:
-                blocks = _blocks(elements) + (first - segment.first_block)
+        first_chunk = segment.first_block // _CHUNK_BLOCKS
+        for at in self._entries(segment.filenode):
+            tablespace, database, _filenode, _fork, limit, chunks = _ENTRY.unpack_from(self._data, at)
+            if (tablespace, database) != (segment.tablespace, segment.database):
+                continue
+            flags[max(0, limit - segment.first_block) :] = True
+            usage = numpy.frombuffer(self._data, "u2", chunks, at + _ENTRY.size)
+            start = at + _ENTRY.size + 2 * (chunks + int(usage[:first_chunk].sum(dtype="i8")))
+            for number, used in enumerate(usage[first_chunk : first_chunk + _SEGMENT_CHUNKS].tolist()):
+                blocks = _blocks(numpy.frombuffer(self._data, "u2", used, start)) + number * _CHUNK_BLOCKS
                 flags[blocks[blocks < count]] = True
+                start += 2 * used
         return flags
 
-    def _was_made_anew(self, segment: RelationSegment) -> bool:
-        """A database that was copied file by file has its limit as relation 0."""
-        database = self._relations.get((segment.tablespace, segment.database, 0))
-        return database is not None and database.limit != _NO_LIMIT
-
-    def add(self, summary: Summary) -> bool:
-        """Take one file in. False if nothing here can check it."""
-        data = summary.path.read_bytes()
-        end = len(data) - _CRC.size
-        if end < len(_MAGIC) or data[: len(_MAGIC)] != _MAGIC:
-            raise _damaged(summary)
-        crc = checksums.crc32c(data[:end])
-        if crc is None:
-            return False
-        if _CRC.pack(crc) != data[end:]:
-            raise _damaged(summary)
-        try:
-            self._add_entries(data[:end])
-        except (ValueError, struct.error) as exc:
-            raise _damaged(summary) from exc
-        return True
-
-    def _add_entries(self, data: bytes) -> None:
-        at = len(_MAGIC)
-        while data[at : at + _ENTRY.size] != _END:
-            tablespace, database, filenode, fork, limit, chunks = _ENTRY.unpack_from(data, at)
-            at += _ENTRY.size
-            usage = struct.unpack_from(f"={chunks}H", data, at)
-            at += 2 * chunks
-            relation = self._relations.setdefault((tablespace, database, filenode), _Relation())
-            if fork == _MAIN_FORK:
-                relation.limit = min(relation.limit, limit)
-            for number, count in enumerate(usage):
-                if count and fork == _MAIN_FORK:
-                    relation.chunks.append((number * _CHUNK_BLOCKS, data[at : at + 2 * count]))
-                at += 2 * count
-            if at > len(data):
-                raise ValueError("it ends in the middle of an entry")
+    def _entries(self, filenode: int) -> list[int]:
+        """Where entries of relations with this number are, whatever their database."""
+        numpy = require("numpy")
+        ends = numpy.array([_place(filenode, 0), _place(filenode + 1, 0) - 1], "u8")
+        first, last = self._places.searchsorted(ends[0]), self._places.searchsorted(ends[1], "right")
+        places: list[int] = (self._places[first:last] & 0xFFFFFFFF).tolist()
+        return places
 
 
-def _blocks(chunk: bytes) -> Blocks:
+def _place(filenode: int, at: int) -> int:
+    """A relation and a place in one number, so that sorting brings together what is of one relation."""
+    return filenode << 32 | at
+
+
+def _blocks(elements: Blocks) -> Blocks:
     """The blocks of a chunk that changed."""
     numpy = require("numpy")
-    elements = numpy.frombuffer(chunk, "u2")
     if len(elements) < _BITMAP_ELEMENTS:
-        numbers: Blocks = elements.astype("i8")
-        return numbers
+        return elements.astype("i8")
     bits = (elements[:, None] >> numpy.arange(16, dtype="u2")) & 1
     positions: Blocks = numpy.flatnonzero(bits.ravel())
     return positions
 
 
+class _Collected:
+    """Summaries as they are put together."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.places = array("Q")
+        self.made_anew: set[tuple[int, int]] = set()
+
+    def add(self, summary: Summary) -> bool:
+        """Take one file in. False if nothing here can check it."""
+        read = summary.path.read_bytes()
+        end = len(read) - _CRC.size
+        if end < len(_MAGIC) or read[: len(_MAGIC)] != _MAGIC:
+            raise _damaged(summary)
+        crc = checksums.crc32c(read[:end])
+        if crc is None:
+            return False
+        if _CRC.pack(crc) != read[end:]:
+            raise _damaged(summary)
+        try:
+            self._add_entries(read[:end])
+        except (ValueError, struct.error) as exc:
+            raise _damaged(summary) from exc
+        return True
+
+    def _add_entries(self, read: bytes) -> None:
+        before, at = len(self.data), len(_MAGIC)
+        numbers = memoryview(read)
+        while read[at : at + _ENTRY.size] != _END:
+            tablespace, database, filenode, fork, limit, chunks = _ENTRY.unpack_from(read, at)
+            if fork == _MAIN_FORK:
+                self.places.append(_place(filenode, before + at))
+                if filenode == 0 and limit != _NO_LIMIT:  # a database that was copied file by file, or removed
+                    self.made_anew.add((tablespace, database))
+            at += _ENTRY.size
+            usage = numbers[at : at + 2 * chunks]
+            if len(usage) < 2 * chunks:
+                raise ValueError("it ends in the middle of an entry")
+            at += 2 * (chunks + sum(usage.cast("H")))
+        self.data += read
+
+
 def union(links: Sequence[Summary]) -> ChangedBlocks | None:
     """What these summaries say together; None if that is more than is of use, or cannot be checked."""
-    changed = ChangedBlocks()
+    collected = _Collected()
     try:
         if sum(each.path.stat().st_size for each in links) > _MOST_BYTES:
             return None
         for each in links:
-            if not changed.add(each):
+            if not collected.add(each):
                 return None
     except FileNotFoundError:  # the server has removed it: it was old
         return None
-    return changed
+    return ChangedBlocks(collected.data, collected.places, collected.made_anew)
 
 
 def _damaged(summary: Summary) -> IntegrityError:
