@@ -47,6 +47,7 @@ _CONTROL_VALUES = {
     8: ("<I", 1300),  # version of the format
     12: ("<I", 202209061),  # version of the catalog, PostgreSQL 15's
     16: ("<I", 6),  # in production
+    40: ("<Q", 1 << 40),  # where the last checkpoint began: after the start of any backup here
     48: ("<I", 1),  # timeline
     172: ("<I", 1),  # wal_level
     216: ("<I", 8192),  # page size

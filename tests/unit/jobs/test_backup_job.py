@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import expect
+import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import (
     InterruptedJobError,
@@ -101,6 +102,22 @@ def test_what_the_server_really_uses_is_what_is_backed_up(cluster: Cluster) -> N
 
 
 # --- failures
+
+
+@pytest.mark.parametrize(("redo", "accepted"), [(0x200028, True), (0x200027, False)])
+def test_a_directory_whose_server_made_no_checkpoint_for_it_is_refused(
+    cluster: Cluster, store: MemoryStore, redo: int, accepted: bool
+) -> None:
+    """Two clones that were started in the same second look alike until then."""
+    cluster.put_wal(2, 3)
+    before = set(store.objects)
+    (cluster.data / "global/pg_control").write_bytes(made.control_bytes({40: ("<Q", redo)}))
+    if accepted:
+        cluster.back_up()
+        return
+    with expect.failure("server_directory_mismatch"):
+        cluster.back_up()
+    assert set(store.objects) == before
 
 
 def failing(cluster: Cluster, error: Exception, monkeypatch: pytest.MonkeyPatch, where: str) -> None:

@@ -15,8 +15,9 @@ from typing import Protocol
 from ..clock import Clock, utc_text
 from ..errors import IntegrityError
 from ..ports import ProgressSink
-from ..postgres import wal_names
+from ..postgres import control_file, wal_names
 from ..postgres.backup_mode import BackupStop
+from ..postgres.wal_names import format_lsn
 from ..report.events import PhaseStarted
 from ..repository import manifest
 from ..repository.stanza import Incarnation, Stanza
@@ -129,6 +130,7 @@ class Making(ABC):
 
     def _take_and_publish(self, claim: Claim, packs: Packs, spool: EntrySpool) -> tuple[manifest.Header, Findings]:
         taken = self._take(claim, packs, spool)
+        self._require_its_own_checkpoint(taken)
         taken.findings.judge_excused(taken.stop.stop_lsn)
         self._require_good_pages(taken.findings)
         self._wait_for_wal(taken.stop)
@@ -136,6 +138,22 @@ class Making(ABC):
         self._sink.emit(PhaseStarted("publishing", self._id))
         claim.publish(header, taken.lines, taken.findings.needed_packs, packs.keep)
         return header, taken.findings
+
+    def _require_its_own_checkpoint(self, taken: Taken) -> None:
+        """The checkpoint that a backup begins with is in the control file at once: another server's knows nothing of it.
+
+        Clones that were started together differ in nothing else that can be compared beforehand.
+        """
+        attempted = "comparing what was read with the server that was in backup mode"
+        redo = control_file.parse(taken.control, "the control file that was backed up").redo_lsn
+        if redo < taken.stop.start_lsn:
+            raise IntegrityError(
+                attempted,
+                f"the server began at {format_lsn(taken.stop.start_lsn)} with a checkpoint, but the control file knows of"
+                f" none after {format_lsn(redo)}: the files are of another server than the one that answered.",
+                "Correct the login options or data_directory so that both mean the same server.",
+                code="server_directory_mismatch",
+            )
 
     def _require_good_pages(self, findings: Findings) -> None:
         if findings.damaged and self._request.fail_on_damaged_pages:
