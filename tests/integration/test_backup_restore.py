@@ -13,14 +13,8 @@ from collections.abc import Callable
 
 import pytest
 from harness import Cluster, CommandFailed
+from judging import judge_running, judge_stopped
 from support import Site, start_and_recover, task, tree
-
-
-def judge_pages_and_indexes(restored: Cluster) -> None:
-    """pg_amcheck on the running server, then pg_checksums on the cleanly stopped one."""
-    restored.run("pg_amcheck", "--all", "--install-missing", "--heapallindexed")
-    restored.stop()
-    restored.postgres.run("pg_checksums", "--check", "--pgdata", restored.data_directory)
 
 
 def test_backup_list_and_content(site: Site) -> None:
@@ -111,7 +105,8 @@ def test_a_restore_of_everything_archived(site: Site, new_place: Callable[[], Cl
     assert restored.sql("SELECT pg_is_in_recovery(), current_setting('archive_mode')") == [(False, "off")]
     assert {path.owner() for path in restored.data_directory.rglob("*")} == {site.cluster.owner}
     assert restored.data_directory.stat().st_mode & 0o777 == 0o700
-    judge_pages_and_indexes(restored)
+    judge_running(restored)
+    judge_stopped(restored)
 
 
 def test_a_directory_that_is_not_started_passes_pg_verifybackup(site: Site, new_place: Callable[[], Cluster]) -> None:

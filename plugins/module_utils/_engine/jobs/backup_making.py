@@ -140,7 +140,7 @@ class Making(ABC):
         return header, taken.findings
 
     def _require_its_own_checkpoint(self, taken: Taken) -> None:
-        """The checkpoint that a backup begins with is in the control file at once: another server's knows nothing of it.
+        """The checkpoint that the backup began with is in its server's control file at once, and in no other's.
 
         Clones that were started together differ in nothing else that can be compared beforehand.
         """
@@ -149,8 +149,8 @@ class Making(ABC):
         if redo < taken.stop.start_lsn:
             raise IntegrityError(
                 attempted,
-                f"the server began at {format_lsn(taken.stop.start_lsn)} with a checkpoint, but the control file knows of"
-                f" none after {format_lsn(redo)}: the files are of another server than the one that answered.",
+                f"the server began at {format_lsn(taken.stop.start_lsn)} with a checkpoint, but the control file has"
+                f" one at {format_lsn(redo)}: the files are of another server than the one that answered.",
                 "Correct the login options or data_directory so that both mean the same server.",
                 code="server_directory_mismatch",
             )
