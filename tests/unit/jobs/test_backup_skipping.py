@@ -13,9 +13,14 @@ from dataclasses import replace
 
 import made
 import pytest
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.data_directory import (
+    Entry,
+    EntryKind,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry, Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Stanza
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.file_reader import FileReader
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.previous import Resumed
 from made_cluster import Cluster
 
 PATH = "base/1/16384_fsm"
@@ -105,3 +110,13 @@ def test_backups_of_another_life_are_no_parents(started: Cluster) -> None:
     other = replace(started, life=life)
     header = other.back_up("auto")
     assert (header.backup_type, backed_up(other, header)) == ("full", b"behind")
+
+
+def test_of_an_interrupted_backup_what_has_changed_since_is_read_again() -> None:
+    known = FileEntry(PATH, 6, LONG_AGO, 0o600, "data", "")
+    found = Entry(EntryKind.FILE, PATH, 6, LONG_AGO, 0o600)
+    resumed = Resumed([("1970-01-01T02:00:00.000000Z", known)])
+    assert resumed.file(found) == known
+    for changed in (replace(found, size=7), replace(found, mtime_ns=LONG_AGO + 1), replace(found, path="base/1/2")):
+        assert resumed.file(changed) is None
+    assert Resumed([("1970-01-01T00:00:50.000000Z", known)]).file(found) is None
