@@ -12,7 +12,8 @@ import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import InterruptedJobError
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import pack_lists
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import layout, pack_lists
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.condemned import Condemned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import (
     DEAD,
     Holder,
@@ -236,3 +237,25 @@ def test_a_crash_between_publication_and_tidying_up_costs_nothing(
     assert needed <= packs_there(store)
     assert made.generation != following.generation
     assert Intents(cluster.stanza).all() == []
+
+
+@pytest.mark.parametrize(("number", "refused"), [(1, False), (2, True), (3, True), (4, False)])
+def test_a_backup_whose_wal_had_been_marked_for_deletion_is_none(
+    cluster: Cluster, store: MemoryStore, monkeypatch: Patch, number: int, refused: bool
+) -> None:
+    """From a standby it may begin where no backup needed WAL any more; what was marked before it came may go."""
+    cluster.put_wal(1, 2, 3, 4)
+    folder = layout.stanza_folder(cluster.stanza.name)
+    (marked,) = [name[len(folder) :] for name in store.objects if f"/{1:08X}{number:016X}-" in name]
+
+    def mark(stanza: Stanza) -> None:
+        Condemned(stanza).write({marked: "no backup needs it"}, cluster.clock)
+
+    at_publication(monkeypatch, mark, nothing)
+    if refused:
+        with expect.failure("wal_condemned") as failure:
+            cluster.back_up()
+        assert f"{number:016X}" in failure.value.message
+    else:
+        cluster.back_up()
+    assert len(cluster.stanza.backup_ids()) == (not refused)
