@@ -22,6 +22,7 @@ from .clock import Clock
 from .wal_spool import WalSpool
 
 _LONGEST_MESSAGE = 1 << 16
+_MOST_HANDLES = 1
 
 
 @contextlib.contextmanager
@@ -51,6 +52,26 @@ def end(spool: WalSpool, name: str, clock: Clock, timeout: float = 10.0) -> None
         clock.sleep(0.02)
 
 
+class Call:
+    """Somebody has rung: what was said, and where an answer goes if it is waited for."""
+
+    def __init__(self, text: str, handles: list[int]) -> None:
+        self.text = text
+        self._handles = handles
+
+    def answer(self, text: str) -> None:
+        """Say something to who waits, if he still does."""
+        for handle in self._handles:
+            with contextlib.suppress(OSError):
+                os.write(handle, text.encode("ascii"))
+        self.close()
+
+    def close(self) -> None:
+        """There is no answer, or no other one."""
+        while self._handles:
+            os.close(self._handles.pop())
+
+
 class Bell:
     """The listening end. While it is open, whoever rings knows that somebody is there.
 
@@ -65,14 +86,24 @@ class Bell:
         with wal_spool.BellAddress(path) as address:
             self._listener.bind(address)
 
-    def wait(self, seconds: float) -> list[str]:
-        """Sleep until it rings or the time is over; what was said."""
-        said: list[str] = []
+    def wait(self, seconds: float) -> list[Call]:
+        """Sleep until it rings or the time is over; who did."""
+        calls: list[Call] = []
         if select.select([self._listener], [], [], seconds)[0]:
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    said.append(self._listener.recv(_LONGEST_MESSAGE).decode("utf-8", "replace"))
-        return said
+                    data, handles, _flags, _address = socket.recv_fds(
+                        self._listener, _LONGEST_MESSAGE, _MOST_HANDLES, socket.MSG_CMSG_CLOEXEC
+                    )
+                    calls.append(Call(data.decode("utf-8", "replace"), handles))
+        return calls
+
+    def said(self, seconds: float) -> list[str]:
+        """The same for who answers nobody: what was said."""
+        calls = self.wait(seconds)
+        for call in calls:
+            call.close()
+        return [call.text for call in calls]
 
     def ring(self) -> None:
         """Wake our own main thread."""

@@ -193,7 +193,6 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     fetcher.add_argument("--incarnation", required=True, help="the cluster's incarnation")
-    fetcher.add_argument("--after", metavar="FILE", help="begin behind this segment")
     fetcher.add_argument("--jobs", type=int, default=2, help="how many files at a time (2)")
     fetcher.add_argument("--greeting", default="", help=argparse.SUPPRESS)
     fetcher.set_defaults(run=_archive_fetcher)
@@ -347,7 +346,6 @@ def _archive_fetcher(arguments: argparse.Namespace) -> int:
         cluster.data_directory or Path.cwd(),
         arguments.greeting,
         arguments.jobs,
-        arguments.after,
     )
     prefetch.run(request, SystemClock())
     return 0

@@ -24,8 +24,8 @@ from .wal_spool import WalSpool
 
 _PATIENCE_SECONDS = 60.0
 _BELL_SECONDS = 0.5
-_SEGMENT_NAME_LENGTH = 24
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+_ATTEMPTS = 3  # one to see that nobody listens, one for a background that ends at the question as its work was over
 
 
 def main() -> int:
@@ -72,33 +72,20 @@ def _push(words: list[str]) -> int | None:
 
 
 def _fetch(words: list[str]) -> int | None:
-    """0 when the background had the file; None when it must be fetched directly, which also explains a failure."""
+    """0 when the background had the file, 1 when the archive has none and may end there.
+
+    None when it must be fetched directly, which also explains a failure.
+    """
     options, (file_name, destination) = words[1:-2], words[-2:]
-    if os.path.dirname(destination) != "pg_wal" or len(file_name) != _SEGMENT_NAME_LENGTH:
-        return None
-    if "--incarnation" not in options[:-1]:
+    if os.path.dirname(destination) != "pg_wal" or "--incarnation" not in options[:-1]:
         return None
     spool = WalSpool(os.getcwd(), options[options.index("--incarnation") + 1])
-    fetched, refusal = f"{spool.fetched}/{file_name}", spool.not_fetched(file_name)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(refusal)
     background = _Background(spool, wal_spool.FETCH, "archive-fetcher", options)
-    if not background.ask_for(file_name):
-        background.start("--after", file_name)
-        return None
-    deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE
-    asked = time.monotonic()
-    while time.monotonic() < deadline and not os.path.exists(refusal):
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(fetched, destination)
-            return 0
-        if time.monotonic() - asked > _BELL_SECONDS:  # is it still there?
-            asked = time.monotonic()
-            if not background.ask_for(file_name):
-                break
-        time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
-    return None
+    answer = background.answer_to(file_name)
+    if answer == wal_spool.READY:
+        os.rename(f"{spool.fetched}/{file_name}", destination)
+        return 0
+    return 1 if answer == wal_spool.MISSING else None
 
 
 class _Background:
@@ -112,26 +99,32 @@ class _Background:
         own = ["--data-directory", spool.data_directory, "--greeting", self._message]
         self._argv = detached.command([job, *options, *own])
 
-    def ask_for(self, file_name: str) -> bool:
-        """Tell it what is wanted next; False when it does not run."""
-        return wal_spool.ring(self._spool.bell(self._name), f"{self._message}{wal_spool.WANTED}{file_name}")
+    def answer_to(self, file_name: str) -> str:
+        """Ask it for a file, if need be after starting it. Empty when there is no answer."""
+        bell, question = self._spool.bell(self._name), f"{self._message}{wal_spool.WANTED}{file_name}"
+        deadline, answer = time.monotonic() + _PATIENCE_SECONDS, ""
+        for _attempt in range(_ATTEMPTS):
+            answer = wal_spool.ask(bell, question, max(_FIRST_PAUSE, deadline - time.monotonic()))
+            if answer or time.monotonic() >= deadline or not self.wake():
+                break
+        return answer
 
-    def start(self, *options: str) -> int:
-        """Start it, and wait for nothing."""
+    def _start(self) -> int:
         if not os.path.isdir(self._spool.folder):
             os.mkdir(self._spool.folder, 0o700)
-        return detached.start([*self._argv, *options], self._spool.log(self._name))
+        return detached.start(self._argv, self._spool.log(self._name))
 
     def wake(self) -> bool:
         """Make sure that it runs and knows that there is work; False when it cannot be had."""
         bell = self._spool.bell(self._name)
         if wal_spool.ring(bell, self._message):
             return True
-        process = self.start()
-        while True:
+        process, deadline = self._start(), time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
             ended = detached.has_ended(process)
             if wal_spool.ring(bell, self._message):
                 return True
             if ended:
-                return False
+                break
             time.sleep(_FIRST_PAUSE)
+        return False

@@ -31,6 +31,9 @@ CLAIM_FILE = "lifeboat.incarnation"
 FOLDER = "pg_wal/lifeboat"
 PUSH, FETCH = "push", "fetch"
 WANTED = "\t?"  # between a greeting and the file that somebody waits for
+# Answers to who waits: it lies ready, the archive has none and may end there, it must be looked for without us.
+READY, MISSING, UNDECIDED = "ready", "missing", "undecided"
+_LONGEST_ANSWER = 64
 _CLAIM_COMMENT = (
     "# This cluster archives its WAL into this incarnation (Lifeboat). Never copy this file to another cluster.\n"
 )
@@ -114,10 +117,6 @@ class WalSpool:
     def log(self, name: str) -> str:
         """What it says."""
         return f"{self.folder}/{name}.log"
-
-    def not_fetched(self, file_name: str) -> str:
-        """What says that the background does not bring this file."""
-        return f"{self.fetched}/.{file_name}.no"
 
     def owed(self, repository: str) -> str:
         """What an optional repository lacks."""
@@ -204,6 +203,30 @@ def ring(bell: str, message: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def ask(bell: str, message: str, seconds: float) -> str:
+    """Ring with a question and wait for its answer. Empty when nobody listens or answers in time.
+
+    The answer comes by a socket of this question's own. So it is never an earlier one's, and if the background ends,
+    however it does, that is known at once.
+    """
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    with contextlib.closing(ours):
+        sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        with contextlib.closing(sender), contextlib.closing(theirs):
+            sender.settimeout(seconds)
+            handle = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, theirs.fileno().to_bytes(4, sys.byteorder))
+            try:
+                with BellAddress(bell) as address:
+                    sender.sendmsg([message.encode()], [handle], 0, address)
+            except OSError:
+                return ""
+        ours.settimeout(seconds)
+        try:
+            return ours.recv(_LONGEST_ANSWER).decode("ascii")
+        except OSError:
+            return ""
 
 
 def _read(path: str) -> str | None:

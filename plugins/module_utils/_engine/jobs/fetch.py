@@ -38,20 +38,12 @@ class FetchRequest:
 
 def fetch(request: FetchRequest) -> bool:
     """Write the file to its destination. False when the archive does not have it and it may end there."""
-    stanza = stanza_of(request.repository, request.stanza)
-    life = stanza.life(request.incarnation) if request.incarnation else stanza.require_registered()
-    archive = WalArchive(stanza, life)
-    archived = archive.find(request.file_name)
-    if archived is None:
-        refuse_gap(archive, request.file_name)
-        partial = last_wal.for_recovery(archive, request.file_name, request.destination)
-        if partial is None:
-            return False
-        pieces: Iterable[bytes] = [partial]
-    else:
-        pieces = archive.pieces(archived)
+    archive = archive_of(request)
+    pieces = _pieces(archive, request)
+    if pieces is None:
+        return False
     try:
-        durable.write_pieces(request.destination, checked(request.file_name, pieces, life), 0o600)
+        durable.write_pieces(request.destination, checked(request.file_name, pieces, archive.life), 0o600)
     except OSError as exc:
         raise StorageError(
             f"writing {request.destination}",
@@ -60,6 +52,29 @@ def fetch(request: FetchRequest) -> bool:
             code="wal_file_not_writable",
         ) from exc
     return True
+
+
+def is_the_end(request: FetchRequest) -> bool:
+    """Whether `fetch` would find nothing. Everything is opened anew for this, as a process of its own would: what has
+    vanished or was exchanged since somebody opened it must not seem to end.
+    """
+    return _pieces(archive_of(request), request) is None
+
+
+def archive_of(request: FetchRequest) -> WalArchive:
+    """The archive that is asked."""
+    stanza = stanza_of(request.repository, request.stanza)
+    return WalArchive(stanza, stanza.life(request.incarnation) if request.incarnation else stanza.require_registered())
+
+
+def _pieces(archive: WalArchive, request: FetchRequest) -> Iterable[bytes] | None:
+    """The file's content, or what may stand for it; None when the archive has neither and may end there."""
+    archived = archive.find(request.file_name)
+    if archived is not None:
+        return archive.pieces(archived)
+    refuse_gap(archive, request.file_name)
+    partial = last_wal.for_recovery(archive, request.file_name, request.destination)
+    return [partial] if partial is not None else None
 
 
 def refuse_gap(archive: WalArchive, file_name: str) -> None:

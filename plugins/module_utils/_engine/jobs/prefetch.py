@@ -4,9 +4,9 @@
 """The background of `restore_command`: the next segments, fetched and checked while the server replays this one.
 
 What lies in the spool is whole, authenticated, of this cluster and durable; the server takes it by
-renaming. Within one incarnation a segment's name has one content for ever, so nothing there can be
-stale. Whether a segment is missing, and what that means, is never decided here: the foreground is
-told that it has to look for itself.
+renaming. Within one incarnation a file's name has one content for ever, so nothing there can be
+stale. That the archive ends is only ever said of a look that began after the question. Whatever else
+there is to say - a gap, damage, a partial - is left to the foreground, which looks for itself.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import durable, wal_spool
-from ..background import Bell, make_folders, only_one, remove_files, remove_other_lives
+from ..background import Bell, Call, make_folders, only_one, remove_files, remove_other_lives
 from ..clock import Clock
 from ..errors import LifeboatError
 from ..postgres import control_file, postmaster_pid, wal_names
-from ..repository.access import stanza_of
-from ..repository.wal import ArchivedFile, WalArchive
+from ..repository.wal import ArchivedFile
 from ..specs import RepositorySpec
-from ..wal_spool import WalSpool
+from ..wal_spool import MISSING, READY, UNDECIDED, WalSpool
+from . import fetch
 from .archive import checked
 from .pusher import say
 
@@ -46,7 +46,6 @@ class PrefetchRequest:
     data_directory: Path
     greeting: str = ""  # what a foreground with the same options says
     jobs: int = 2
-    after: str | None = None  # the segment that is being fetched without us
     ahead_bytes: int = _AHEAD_BYTES
     idle_seconds: float = _IDLE_SECONDS
 
@@ -71,12 +70,20 @@ def run(request: PrefetchRequest, clock: Clock) -> bool:
     return True
 
 
+class _Look:
+    """One file that a worker looks for, and who waits for what comes of it."""
+
+    def __init__(self, future: Future[str], asked: list[Call]) -> None:
+        self.future = future
+        self.asked = asked  # before it began
+        self.late: list[Call] = []  # a file that is missing may have come before they asked
+
+
 class _Prefetcher:
     """One run of the background."""
 
     def __init__(self, request: PrefetchRequest, spool: WalSpool, bell: Bell, clock: Clock) -> None:
-        stanza = stanza_of(request.repository, request.stanza)
-        self._archive = WalArchive(stanza, stanza.life(request.incarnation))
+        self._archive = fetch.archive_of(_question(request, ""))
         self._request = request
         self._spool = spool
         self._bell = bell
@@ -85,34 +92,52 @@ class _Prefetcher:
         self._most = max(2, request.ahead_bytes // self._segment_bytes)
         self._jobs = max(1, min(request.jobs, self._most))
         self._reading = threading.Semaphore(self._jobs)
-        self._running: dict[str, Future[bool]] = {}
-        self._upcoming: Iterator[str] = self._after(request.after) if request.after else iter(())
+        self._listed: dict[str, ArchivedFile] = {}
+        self._running: dict[str, _Look] = {}
+        self._upcoming: Iterator[str] = iter(())
 
     def work(self) -> None:
         """Until there is no reason to stay."""
         taken = self._clock.monotonic()
         present = self._present()
         at_once = min(2 * self._jobs, self._most)  # half of them wait for the disk
-        with ThreadPoolExecutor(at_once, "fetch") as workers:
+        with ThreadPoolExecutor(at_once, "fetch") as workers, contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(self._leave)
             while True:
                 while len(self._running) < at_once and len(self._running) + len(present) < self._most:
                     name = next(self._upcoming, None)
                     if name is None:
                         break
-                    self._start(name, workers)
-                said = self._bell.wait(_LOOK_SECONDS)
-                for line in filter(None, said):
-                    greeting, _mark, wanted = line.rpartition(wal_spool.WANTED)
-                    if greeting != self._request.greeting:
-                        return
-                    self._want(wanted, workers)
-                self._collect()
+                    self._start(name, [], workers)
+                calls = self._bell.wait(_LOOK_SECONDS)
+                asked = [self._wanted(call) for call in calls]
+                if None in asked:  # somebody with other options, or nobody needs us any more
+                    for call in calls:
+                        call.close()
+                    return
+                for call, wanted in zip(calls, asked):
+                    if wanted:
+                        self._want(wanted, call, workers)
+                self._collect(workers)
                 before, present = present, self._present()
                 now = self._clock.monotonic()
-                if any(said) or before - present:
+                if any(call.text for call in calls) or before - present:
                     taken = now
                 if self._is_over(now - taken):
                     return
+
+    def _leave(self) -> None:
+        """Who still waits has to look for himself, or to ask the next background."""
+        for look in self._running.values():
+            for call in (*look.asked, *look.late):
+                call.close()
+
+    def _wanted(self, call: Call) -> str | None:
+        """The file that is asked for, empty when it only rang; None when it was not for this background."""
+        greeting, mark, wanted = call.text.rpartition(wal_spool.WANTED)
+        if mark:
+            return wanted if greeting == self._request.greeting else None
+        return "" if call.text in ("", self._request.greeting) else None
 
     def _is_over(self, idle: float) -> bool:
         directory = self._request.data_directory
@@ -131,48 +156,74 @@ class _Prefetcher:
             number += 1
             yield wal_names.WalSegment(segment.timeline, number, self._segment_bytes).name
 
-    def _start(self, name: str, workers: ThreadPoolExecutor) -> None:
-        self._running[name] = workers.submit(self._fetch, name)
-        self._running[name].add_done_callback(lambda _done: self._bell.ring())
+    def _start(self, name: str, asked: list[Call], workers: ThreadPoolExecutor) -> None:
+        future = workers.submit(self._look_for, name, bool(asked))
+        self._running[name] = _Look(future, asked)
+        future.add_done_callback(lambda _done: self._bell.ring())
 
-    def _want(self, name: str, workers: ThreadPoolExecutor) -> None:
+    def _want(self, name: str, call: Call, workers: ThreadPoolExecutor) -> None:
         """Somebody waits for this one. If it is no part of what comes next, all begins anew behind it."""
         if name in self._running:
+            self._running[name].late.append(call)
             return
         present = self._present()
         if name in present:
+            call.answer(READY)
             return
-        if not any(each[:8] == name[:8] and each > name for each in present | set(self._running)):
+        if wal_names.classify(name) is wal_names.WalFileKind.SEGMENT and not any(
+            each[:8] == name[:8] and each > name for each in present | set(self._running)
+        ):
             for each in present:  # not what workers are writing
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self._spool.fetched}/{each}")
             self._upcoming = self._after(name)
-        self._start(name, workers)
+        self._start(name, [call], workers)
 
-    def _collect(self) -> None:
-        for name, future in list(self._running.items()):
-            if not future.done():
+    def _collect(self, workers: ThreadPoolExecutor) -> None:
+        for name, look in list(self._running.items()):
+            if not look.future.done():
                 continue
             del self._running[name]
-            error = future.exception()
+            error = look.future.exception()
             if error is not None:
                 say(f"{name}: {error.message if isinstance(error, LifeboatError) else repr(error)}")
-            if error is not None or not future.result():
+            found = UNDECIDED if error is not None else look.future.result()
+            if found != READY and wal_names.classify(name) is wal_names.WalFileKind.SEGMENT:
                 self._upcoming = iter(())  # until somebody asks for it again
-                with open(self._spool.not_fetched(name), "w", encoding="ascii"):
-                    pass
+            for call in look.asked:
+                call.answer(found)
+            if found != MISSING:
+                for call in look.late:
+                    call.answer(found)
+            elif look.late:
+                self._start(name, look.late, workers)
 
-    def _fetch(self, name: str) -> bool:
-        """In a worker: one segment into the spool. False when the archive does not have it."""
-        archived = self._archive.find(name)
+    def _look_for(self, name: str, asked: bool) -> str:
+        """In a worker: one file into the spool. It is not said to be missing where nobody asks."""
+        if wal_names.classify(name) is None:
+            return UNDECIDED
+        archived = self._find(name)
         if archived is None:
-            return False
+            return MISSING if not asked or fetch.is_the_end(_question(self._request, name)) else UNDECIDED
         with contextlib.closing(self._read(archived)) as pieces:
             # durable before it has its name: after a power failure nobody would look at it once more
             durable.write_pieces(Path(self._spool.fetched, name), pieces, 0o600)
-        return True
+        return READY
+
+    def _find(self, name: str) -> ArchivedFile | None:
+        """One listing brings the next ones, too: what is archived stays what it is."""
+        listed = self._listed
+        if name not in listed:
+            listed = self._listed = self._archive.beside(name)
+        return listed.get(name)
 
     def _read(self, archived: ArchivedFile) -> Generator[bytes, None, None]:
         """The content of one of so many at once; when it ends, the next is read while this one is being synced."""
         with self._reading:
             yield from checked(archived.file_name, self._archive.pieces(archived), self._archive.life)
+
+
+def _question(request: PrefetchRequest, file_name: str) -> fetch.FetchRequest:
+    """What a foreground would ask that looks for itself."""
+    destination = request.data_directory / "pg_wal" / file_name
+    return fetch.FetchRequest(request.repository, request.stanza, file_name, destination, request.incarnation)

@@ -109,7 +109,7 @@ class _Pusher:
                 now = self._clock.monotonic()
                 if self._running or self._debts.any():
                     busy = now
-                said = self._bell.wait(_LOOK_SECONDS)
+                said = self._bell.said(_LOOK_SECONDS)
                 if any(said):
                     self._paused_until = 0.0
                     self._retry.clear()

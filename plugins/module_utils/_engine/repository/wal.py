@@ -20,6 +20,8 @@ from .records import record
 from .repository import Repository
 from .stanza import Incarnation, Stanza
 
+_READ_BYTES = 16 << 20  # at once: mostly all of it
+
 
 @dataclass(frozen=True)
 class ArchivedFile:
@@ -63,6 +65,16 @@ class WalArchive:
             raise self._conflict(file_name)
         return copies[0] if copies else None
 
+    def beside(self, file_name: str) -> dict[str, ArchivedFile]:
+        """All that is archived in a file's folder, hundreds at most, for the price of one; `find` for those of which
+        there are two contents.
+        """
+        found: dict[str, list[ArchivedFile]] = {}
+        prefix = layout.wal_prefix(self._stanza.name, self.life.incarnation, file_name)
+        for archived in self._stored(prefix[: prefix.rindex("/") + 1]):
+            found.setdefault(archived.file_name, []).append(archived)
+        return {name: copies[0] for name, copies in found.items() if len(copies) == 1}
+
     def store(self, file_name: str, content: bytes | memoryview) -> bool:
         """Make a file durable in the archive. False when this very content was there already."""
         digest = self._repository.keys.content_digest(content)
@@ -89,7 +101,8 @@ class WalArchive:
         was stored under: only who gets there has the file.
         """
         name, digest = archived.object_name, self._repository.keys.digest_of_content()
-        for piece in self._repository.read_stream(name, "data", self._identity(archived.file_name)):
+        size, identity = archived.stored_bytes, self._identity(archived.file_name)
+        for piece in self._repository.read_stream(name, "data", identity, size, _READ_BYTES):
             digest.update(piece)
             yield piece
         if digest.hexdigest() != archived.digest:
