@@ -18,7 +18,7 @@ from . import key_documents, layout, plain_documents
 from .key_documents import OpenEpoch
 from .keys import EpochKeys, KeyHolder, new_epoch
 from .recipients import Recipient, wrap
-from .sealed import FRAME_RAW_BYTES, Sealer, StreamWriter, read_stream
+from .sealed import Sealer, StreamWriter, read_stream
 
 FORMAT = 1
 METADATA_LEVEL = 3
@@ -63,11 +63,9 @@ class Repository:
         """Seal a stream into an object that the caller commits."""
         return StreamWriter(writer, Sealer(self.keys, role, identity, level))
 
-    def read_stream(
-        self, name: str, role: str, identity: str, size: int | None = None, piece: int = FRAME_RAW_BYTES
-    ) -> Iterator[bytes]:
-        """A sealed object's raw bytes, authenticated piece by piece; see `sealed.read_stream`."""
-        return read_stream(self.store, name, self.keys_of, role, identity, size, piece)
+    def read_stream(self, name: str, role: str, identity: str) -> Iterator[bytes]:
+        """A sealed object's raw bytes, authenticated piece by piece."""
+        return read_stream(self.store, name, self.keys_of, role, identity)
 
     def put_document(self, name: str, identity: str, document: dict[str, Any], *, if_absent: bool = False) -> bool:
         """Seal a small JSON document as metadata."""

@@ -203,8 +203,8 @@ class StreamWriter:
 class _Window:
     """Reads an object in large pieces although its frames are asked for one by one."""
 
-    def __init__(self, store: Store, name: str, size: int, piece: int) -> None:
-        self._store, self._name, self._size, self._piece = store, name, size, piece
+    def __init__(self, store: Store, name: str, size: int) -> None:
+        self._store, self._name, self._size = store, name, size
         self._start, self._bytes = 0, b""
 
     def take(self, offset: int, length: int) -> bytes:
@@ -212,28 +212,21 @@ class _Window:
         if offset + length > self._size:
             raise damaged(self._name, self._store.url, "it ends in the middle of a frame.")
         if offset < self._start or offset + length > self._start + len(self._bytes):
-            self._bytes = self._store.get_range(self._name, offset, min(max(length, self._piece), self._size - offset))
+            self._bytes = self._store.get_range(
+                self._name, offset, min(max(length, FRAME_RAW_BYTES), self._size - offset)
+            )
             self._start = offset
         return self._bytes[offset - self._start : offset - self._start + length]
 
 
 def read_stream(
-    store: Store,
-    name: str,
-    keys_of: Callable[[int], EpochKeys | None],
-    role: str,
-    identity: str,
-    size: int | None = None,
-    piece: int = FRAME_RAW_BYTES,
+    store: Store, name: str, keys_of: Callable[[int], EpochKeys | None], role: str, identity: str
 ) -> Iterator[bytes]:
-    """Raw bytes of a sealed stream, frame by frame; a stream that was cut short is an error.
-
-    Who has its size from a listing saves a request, and more of them by reading larger pieces at once.
-    """
-    size = store.size(name) if size is None else size
+    """Raw bytes of a sealed stream, frame by frame; a stream that was cut short is an error."""
+    size = store.size(name)
     if size is None:
         raise missing(name, store.url)
-    window = _Window(store, name, size, piece)
+    window = _Window(store, name, size)
     opener = Opener(keys_of, role, identity, window.take(0, HEADER_BYTES), (name, store.url))
     offset, number, last = HEADER_BYTES, 0, False
     while not last:

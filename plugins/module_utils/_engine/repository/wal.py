@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from ..errors import IntegrityError
+from ..store.base import Store
 from . import layout
+from .large_reads import LargeReads
 from .partials import WAL_LEVEL, Partials
 from .records import record
 from .repository import Repository
+from .sealed import read_stream
 from .stanza import Incarnation, Stanza
-
-_READ_BYTES = 16 << 20  # at once: mostly all of it
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,10 @@ class WalArchive:
         was stored under: only who gets there has the file.
         """
         name, digest = archived.object_name, self._repository.keys.digest_of_content()
-        size, identity = archived.stored_bytes, self._identity(archived.file_name)
-        for piece in self._repository.read_stream(name, "data", identity, size, _READ_BYTES):
+        # All that is read by is there: the rest of a store has no part in it.
+        store = cast(Store, LargeReads(self._repository.store, archived.stored_bytes))
+        identity = self._identity(archived.file_name)
+        for piece in read_stream(store, name, self._repository.keys_of, "data", identity):
             digest.update(piece)
             yield piece
         if digest.hexdigest() != archived.digest:
