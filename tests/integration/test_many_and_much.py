@@ -21,7 +21,7 @@ from harness import BUILD, CHECKOUT, Cluster, Postgres, server_user
 from harness.machine import CLEAN_ENVIRONMENT
 from harness.playbooks import Ansible
 from judging import judge
-from support import STANZA, Site, task
+from support import STANZA, Site, summarizing, task
 
 sys.path.insert(0, str(CHECKOUT / "tools"))
 from bench.measuring import Usage, measure
@@ -29,6 +29,7 @@ from bench.measuring import Usage, measure
 MEBIBYTE = 1 << 20
 MOST_BYTES = 256 * MEBIBYTE
 RELATIONS = int(os.environ.get("LIFEBOAT_RELATIONS", "20000"))
+BY_PROTOCOL = "protocol"
 ROWS = 2_000_000  # about 250 MiB with their index
 
 pytestmark = pytest.mark.timeout(1800)
@@ -58,11 +59,11 @@ class Large:
     site: Site
     measured: dict[str, Usage]
 
-    def measure(self, what: str, *arguments: str | Path) -> Usage:
+    def measure(self, what: str, *arguments: str | Path, cluster: str = STANZA) -> Usage:
         """Run the on-host command; what it took."""
         command, *rest = arguments
         site = self.site
-        words = [site.command, command, "--config", site.config_file, "--cluster", STANZA, *rest]
+        words = [site.command, command, "--config", site.config_file, "--cluster", cluster, *rest]
         log = site.folder / f"{what}.log"
         owner = server_user()
         self.measured[what] = measure(words, owner, CLEAN_ENVIRONMENT, log)
@@ -85,10 +86,15 @@ def large(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path]) 
         cluster.stop()
         cluster.start()
         site = Site(ansible, cluster, new_folder())
+        agent = site.agent_task
+        (options,) = (value for key, value in agent.items() if key.endswith("lifeboat_agent"))
+        same = {"repository": "local", "stanza": STANZA, "method": "stream"}
+        where = {"login_unix_socket": cluster.socket_dir, "login_port": cluster.port}
+        options["clusters"].append({"name": BY_PROTOCOL, **same, **where})
         site.play(
-            site.agent_task,
+            agent,
             task("pg_backup_repository", create_key=True),
-            task("pitr_configure", restart=True, archive_timeout=0),
+            task("pitr_configure", restart=True, archive_timeout=0, **summarizing(postgres.major)),
         )
         made = Large(site, {})
         yield made
@@ -116,6 +122,7 @@ def test_memory_stays_bounded_and_everything_comes_back(large: Large, new_place:
     cluster.sql("CHECKPOINT; SELECT pg_sleep(1.1)")
     large.measure("incremental", "backup", "--type", "incremental")
     large.measure("unchanged", "backup", "--type", "incremental")
+    large.measure("by protocol", "backup", "--type", "incremental", cluster=BY_PROTOCOL)
     large.measure("verify", "verify", "--level", "content")
     site.archive_everything()
     large.measure("restore", "restore", "--no-start", *where)
