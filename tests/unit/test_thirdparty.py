@@ -52,6 +52,20 @@ def test_packages_can_be_looked_for_without_importing_them() -> None:
     assert not {*thirdparty.PACKAGES} & set(done.stdout.split())
 
 
+def test_numpy_starts_no_threads_and_leaves_no_trace_of_that() -> None:
+    script = (
+        f"import os, sys; from {ENGINE} import thirdparty; thirdparty.require('numpy');"
+        " print(len(os.listdir('/proc/self/task')), 'OPENBLAS_NUM_THREADS' in os.environ)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1", "False"]
+
+
 def test_one_that_is_not_installed_is_named_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with expect.failure("python_package_missing") as failure:

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from .errors import PreconditionError
+
+_THREADS = "OPENBLAS_NUM_THREADS"
 
 # import name -> (Debian and Ubuntu package, Red Hat package, PyPI package)
 PACKAGES: dict[str, tuple[str, str, str]] = {
@@ -30,12 +34,23 @@ PACKAGES: dict[str, tuple[str, str, str]] = {
 def require(module: str) -> Any:
     """Import `module` (dotted names allowed) or say which package provides it."""
     try:
-        return importlib.import_module(module)
+        return _imported(module)
     except ImportError as exc:
         top = module.partition(".")[0]
         if top not in PACKAGES:
             raise
         raise _missing(top, str(exc)) from exc
+
+
+def _imported(module: str) -> Any:
+    """Import it. With numpy comes a library that starts a thread for each processor, for work that nobody has here."""
+    if module != "numpy" or module in sys.modules or _THREADS in os.environ:
+        return importlib.import_module(module)
+    os.environ[_THREADS] = "1"
+    try:
+        return importlib.import_module(module)
+    finally:
+        os.environ.pop(_THREADS, None)  # a server that is started later may have use for them
 
 
 def _missing(package: str, reason: str) -> PreconditionError:
