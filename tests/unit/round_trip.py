@@ -93,7 +93,7 @@ def readers(stanza: Stanza, jobs: int = 2) -> list[FileReader]:
 
 
 def content(stanza: Stanza, entry: FileEntry) -> bytes:
-    return b"".join(readers(stanza)[0].pieces(entry))
+    return b"".join(map(bytes, readers(stanza)[0].pieces(entry)))
 
 
 def write(stanza: Stanza, backup: Backup, folder: Path) -> list[ManifestFile]:

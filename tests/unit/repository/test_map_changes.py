@@ -16,12 +16,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
     PAGE_BYTES,
     BlockMap,
     Changes,
-    Run,
     merge,
-    parse,
-    parse_changes,
-    render,
-    render_changes,
+    spread,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.map_changes import (
@@ -29,14 +25,15 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
     changed,
     changes_to,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.packs import PlacedFrame
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.sealed import Frame
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.map_format import (
+    parse,
+    parse_changes,
+    render,
+    render_changes,
+)
+from made_maps import frame, pages_of, places_of
 
 CHOOSE = random.Random(1)
-
-
-def frame(number: int, pack: str = "a") -> PlacedFrame:
-    return PlacedFrame(pack * 32, Frame(number, 41 + 1000 * number, 1000))
 
 
 def digest() -> bytes:
@@ -44,12 +41,7 @@ def digest() -> bytes:
 
 
 def whole_map(pages: int) -> BlockMap:
-    return BlockMap(b"".join(digest() for _page in range(pages)), (Run(pages, frame(0), 0),) if pages else ())
-
-
-def pages_of(block_map: BlockMap) -> list[tuple[PlacedFrame, int]]:
-    """Each page's frame and place in it, one by one."""
-    return [(run.placed, run.start + page * PAGE_BYTES) for run in block_map.runs for page in range(run.pages)]
+    return merge(None, [(0, pages, frame(0), 0)] if pages else [], b"".join(digest() for _page in range(pages)))
 
 
 def after(known: BlockMap, pages: int, written: int, pack: str) -> BlockMap:
@@ -59,7 +51,7 @@ def after(known: BlockMap, pages: int, written: int, pack: str) -> BlockMap:
     digests += bytes(pages * DIGEST_BYTES - len(digests))
     for page in new:
         digests[page * DIGEST_BYTES : (page + 1) * DIGEST_BYTES] = digest()
-    runs = [(page, Run(1, frame(page, pack), 0)) for page in sorted(new)]
+    runs = [(page, 1, frame(page, pack), 0) for page in sorted(new)]
     return merge(known, runs, bytes(digests))
 
 
@@ -78,10 +70,12 @@ def test_changes_make_the_map_that_they_were_taken_from() -> None:
 def test_a_page_that_is_again_what_it_was_is_taken_from_where_it_was() -> None:
     whole = whole_map(10)
     between = after(whole, 10, 3, "b")
-    again = BlockMap(whole.digests, merge(between, [(0, Run(10, frame(7, "c"), 0))], whole.digests).runs)
+    again = merge(between, [(0, 10, frame(7, "c"), 0)], whole.digests)
     changes = changes_to(whole, again)
-    assert changes == Changes(10, (), b"")
-    assert changed(whole, changes) == whole
+    assert changes is not None
+    assert (changes.pages.tolist(), changes.digests) == ([], b"")
+    read = changed(whole, parse_changes(render_changes(changes)))
+    assert (read.digests, pages_of(read)) == (whole.digests, pages_of(whole))
 
 
 @pytest.mark.parametrize("pages", [1000, 100_000])
@@ -106,12 +100,19 @@ def test_a_file_knows_the_packs_of_both() -> None:
     stored = {frame(1, "m"): render(whole), frame(1, "n"): render_changes(changes)}
     entry = FileEntry("base/1/1", 100 * PAGE_BYTES, 0, 0o600, block_map=(frame(1, "m"),), map_changes=(frame(1, "n"),))
     loaded = StoredMap.load(entry, stored.__getitem__)
-    assert (loaded.whole, loaded.now.digests, pages_of(loaded.now)) == (whole, now.digests, pages_of(now))
+    assert (loaded.whole.digests, pages_of(loaded.whole)) == (whole.digests, pages_of(whole))
+    assert (loaded.now.digests, pages_of(loaded.now)) == (now.digests, pages_of(now))
     assert loaded.packs() == {"a" * 32, "b" * 32}
     assert entry.packs() == ["m" * 32, "n" * 32]
 
 
-CHANGES = Changes(9, ((2, Run(2, frame(0), 0)), (7, Run(1, frame(1), 0))), bytes(range(48)))
+def changes_of(file_pages: int, rows: list[tuple[int, int, int, int]], digests: bytes) -> Changes:
+    """Changes by runs: first page, pages, frame, start."""
+    pages, places = spread((frame(0), frame(1)), rows)
+    return Changes(file_pages, pages, digests, places)
+
+
+CHANGES = changes_of(9, [(2, 2, 0, 0), (7, 1, 1, 0)], bytes(range(48)))
 FIRST_RUN, SECOND_RUN = struct.pack("<IIII", 2, 2, 0, 0), struct.pack("<IIII", 7, 1, 1, 0)
 
 
@@ -129,7 +130,9 @@ FIRST_RUN, SECOND_RUN = struct.pack("<IIII", 2, 2, 0, 0), struct.pack("<IIII", 7
 )
 def test_changes_that_do_not_add_up_are_an_error(spoiled: Callable[[bytes], bytes]) -> None:
     text = render_changes(CHANGES)
-    assert parse_changes(text) == CHANGES
+    read = parse_changes(text)
+    assert (read.file_pages, read.pages.tolist(), read.digests) == (9, [2, 3, 7], CHANGES.digests)
+    assert places_of(read.places) == places_of(CHANGES.places)
     with expect.failure("block_map_invalid"):
         parse_changes(spoiled(text))
 
@@ -137,4 +140,4 @@ def test_changes_that_do_not_add_up_are_an_error(spoiled: Callable[[bytes], byte
 def test_changes_to_a_shorter_map_must_bring_the_pages_that_it_has_not() -> None:
     with expect.failure("block_map_incomplete"):
         changed(whole_map(5), CHANGES)
-    assert parse(render(changed(whole_map(7), Changes(8, ((7, Run(1, frame(1), 0)),), digest())))).pages == 8
+    assert parse(render(changed(whole_map(7), changes_of(8, [(7, 1, 1, 0)], digest())))).pages == 8

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import random
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.new_file import NewFile, WriteBuffer
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources.new_file import NewFile, WriteBehind
 
 MEBIBYTE = 1 << 20
 RANDOM = random.Random(3)
@@ -27,7 +29,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def write(path: Path, data: bytes, piece_bytes: int) -> None:
-    with NewFile(path, 0o640, len(data), WriteBuffer()) as file:
+    with NewFile(path, 0o640, len(data), WriteBehind()) as file:
         for start in range(0, len(data), piece_bytes):
             file.write(data[start : start + piece_bytes])
 
@@ -43,7 +45,7 @@ def test_what_was_written_is_there(folder: Path, size: int, piece_bytes: int) ->
 
 
 def test_one_buffer_serves_many_files(folder: Path) -> None:
-    buffer = WriteBuffer()
+    buffer = WriteBehind()
     contents = {f"file{number}": RANDOM.randbytes(size) for number, size in enumerate(SIZES[::-1])}
     for name, data in contents.items():
         with NewFile(folder / name, 0o600, len(data), buffer) as file:
@@ -80,3 +82,32 @@ def test_a_failed_write_leaves_no_handle_behind(folder: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="Input/output error"):
         write(folder / "file", bytes(3 * MEBIBYTE), MEBIBYTE)
     assert os.listdir("/proc/self/fd") == before
+
+
+def aligned(data: bytes) -> memoryview:
+    memory = mmap.mmap(-1, len(data))
+    memory.write(data)
+    return memoryview(memory)
+
+
+def test_a_failure_behind_is_told_and_the_thread_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next piece, or when the file is closed: in no case does it seem to be written."""
+
+    def fail(*_ignored: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = threading.active_count()
+    behind = WriteBehind()
+    monkeypatch.setattr(os, "write", fail)
+    for pieces in (1, 3):
+        with pytest.raises(OSError, match="Input/output error"), NewFile(folder / "f", 0o600, 1 << 30, behind) as file:
+            for _number in range(pieces):
+                file.write(aligned(bytes(MEBIBYTE)))
+    monkeypatch.undo()
+    data = RANDOM.randbytes(3 * MEBIBYTE)
+    with NewFile(folder / "f", 0o600, 1 << 30, behind) as file:  # and nothing is left of it for the next file
+        for start in range(0, len(data), MEBIBYTE):
+            file.write(aligned(data[start : start + MEBIBYTE]))
+    assert (folder / "f").read_bytes() == data
+    behind.end()
+    assert threading.active_count() == before

@@ -482,7 +482,7 @@ def test_a_page_that_changed_back_keeps_the_pack_it_is_read_from(stanza: Stanza,
         entries = later(stanza, folder, entries, refers_to_previous=True)
         entry = entries["base/1/1"]
         assert content(stanza, entry) == path.read_bytes()
-        assert readers(stanza)[0].block_map(entry).packs() <= set(entry.map_packs or ())
+        assert readers(stanza)[0].block_map(entry).places.packs() <= set(entry.map_packs or ())
 
 
 def test_a_change_behind_the_servers_back_is_told_by_the_next_full_backup(stanza: Stanza, folder: Path) -> None:
@@ -502,44 +502,3 @@ def test_a_change_behind_the_servers_back_is_told_by_the_next_full_backup(stanza
     put(folder, "base/1/1", first and page(1) * 100)
     put(folder, "file", b"x" * 100)
     assert read(stanza, sources).findings.missed == []
-
-
-# --- reading back
-
-
-def test_a_content_that_is_not_what_was_recorded_is_an_error(stanza: Stanza, folder: Path) -> None:
-    put(folder, "file", b"x" * 100)
-    put(folder, "base/1/1", page(1) * 100)
-    put(folder, "base/1/2", page(2) * 100)
-    entries = read(stanza, sources_in(folder)).by_name
-    wrong = [
-        replace(entries["file"], digest="0" * 32),
-        replace(entries["file"], size=99),
-        replace(entries["file"], chunks=()),
-        replace(entries["base/1/1"], size=101 * PAGE),
-    ]
-    for entry in wrong:
-        with expect.failure("file_digest_mismatch") as failure:
-            list(readers(stanza)[0].pieces(entry))
-        assert failure.value.details["file"] == entry.path
-
-
-def test_a_frame_that_many_files_share_is_fetched_once(
-    stanza: Stanza, store: MemoryStore, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(50):
-        put(folder, f"file{number}", RANDOM.randbytes(1000))
-    put(folder, "large", RANDOM.randbytes(8 * FRAME_RAW_BYTES))
-    entries = read(stanza, sources_in(folder), jobs=1).by_name
-    fetched: list[str] = []
-    get_range = store.get_range
-
-    def spy(name: str, offset: int, length: int) -> bytes:
-        fetched.append(name)
-        return get_range(name, offset, length)
-
-    monkeypatch.setattr(store, "get_range", spy)
-    (reader,) = readers(stanza, jobs=1)
-    for entry in entries.values():
-        list(reader.pieces(entry))
-    assert len(fetched) <= 1 + 1 + 3  # the pack's header, the shared frame, the large file's frames four by four

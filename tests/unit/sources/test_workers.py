@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import threading
@@ -161,3 +162,23 @@ def functions_of(thread: int) -> set[str]:
         names.add(frame.f_code.co_name)
         frame = frame.f_back
     return names
+
+
+def test_the_largest_of_the_next_thousand_comes_first() -> None:
+    choose = random.Random(4)
+    items = [choose.randrange(100) for _ignored in range(3000)]
+    asked = 0
+
+    def counted() -> Iterator[int]:
+        nonlocal asked
+        for item in items:
+            asked += 1
+            yield item
+
+    ordered = workers.largest_first(counted(), lambda item: item)
+    first = next(ordered)
+    assert asked < 1100, "not all of them are held in memory"
+    assert first == max(items[:asked])
+    rest = list(ordered)
+    assert sorted([first, *rest]) == sorted(items)
+    assert rest[-1000:] == sorted(rest[-1000:], reverse=True)

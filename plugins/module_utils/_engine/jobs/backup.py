@@ -27,7 +27,7 @@ from ..sources.entry_spool import EntrySpool
 from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
-from ..sources.workers import require_some
+from ..sources.workers import largest_first, require_some
 from . import claim
 from .backup_claim import Claim
 from .backup_making import Facts, Making, Taken
@@ -191,7 +191,7 @@ class _Backup(Making):
             self._sink,
             takes_over=parent is not None,
         )
-        read_files(walk.sources(), crew)
+        read_files(largest_first(walk.sources(), lambda source: source.size), crew)
         return findings, tally, walk.tablespaces
 
     def _changed_blocks(self, start_lsn: Lsn) -> ChangedBlocks | None:

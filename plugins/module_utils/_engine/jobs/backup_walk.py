@@ -79,4 +79,4 @@ class Walk:
             self._findings.finished(number, taken)
             self._tally.skip(entry.size)
             return None
-        return SourceFile(number, self._directory / entry.path, entry.path, "data", known, same)
+        return SourceFile(number, self._directory / entry.path, entry.path, "data", known, same, size=entry.size)

@@ -14,7 +14,7 @@ import base64
 import heapq
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -30,6 +30,7 @@ from ..priority import yield_to_others
 from ..report.events import PhaseStarted
 from ..report.phases import PhaseTime, PhaseTimer
 from ..repository.access import stanza_of
+from ..repository.compression import Buffer
 from ..repository.manifest import FileEntry, Header
 from ..repository.stanza import Stanza
 from ..sources.cluster_writer import Destination, write_error, write_files
@@ -197,7 +198,7 @@ def _is_there(destination: Path, entry: FileEntry, reader: FileReader) -> bool:
     return _has_content(path, reader.pieces(entry), entry.size) and path.stat().st_mode & 0o7777 == entry.mode
 
 
-def _has_content(path: Path, pieces: Iterator[bytes] | Sequence[bytes], size: int) -> bool:
+def _has_content(path: Path, pieces: Iterable[Buffer], size: int) -> bool:
     """Whether this very file is there already. Another one in its place is refused, so that nothing is lost."""
     if not path.exists() and not path.is_symlink():
         return False

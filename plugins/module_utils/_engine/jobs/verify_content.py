@@ -87,7 +87,8 @@ def _files(stanza: Stanza, header: Header, jobs: int, sink: ProgressSink) -> Che
     name = f"files of {header.backup_id}"
 
     def read_all() -> str:
-        workers.run(files, [worker() for _number in range(jobs)])
+        ordered = workers.largest_first(files, lambda entry: entry.size)
+        workers.run(ordered, [worker() for _number in range(jobs)])
         return f"{header.file_count} files with {tally.done} bytes authenticated and compared"
 
     result = damage.attempt(name, read_all)  # fails itself when the list of files cannot be read

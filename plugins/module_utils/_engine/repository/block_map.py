@@ -7,236 +7,179 @@ The digest decides whether a page has changed since the last backup. It is over 
 never its header's LSN or checksum: a page that was once read half written carries the finished
 page's header and would count as unchanged for ever.
 
-Layout, little-endian:
-
-    "LBM1" | pages (4) | packs (4) | frames (4) | runs (4)
-    packs   id (16)                                            each
-    frames  pack (4) | number (4) | offset (8) | length (4)    each
-    runs    pages (4) | frame (4) | start (4)                  each, covering all pages in order
-    pages   digest (16)                                        each
-
-A map may be stored as changes to another (see map_changes), which are the same but for
-
-    "LBC1" | pages of the whole file (4) | ...
-    runs    first page (4) | pages (4) | frame (4) | start (4)  each, ascending
-    pages   digest (16)                                        each page of the runs
+After many incrementals nearly every page lies somewhere else than the one before it. So a map is
+arrays with a number for each page: what is done with it costs the same however scattered the pages
+are, and no object for each of them. How maps are stored is in map_format.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError
 from ..thirdparty import require
 from .packs import PlacedFrame
-from .sealed import Frame
+
+if TYPE_CHECKING:
+    import numpy
+    import numpy.typing
+
+    Numbers = numpy.typing.NDArray[numpy.uint32]
+    Indices = numpy.typing.NDArray[numpy.int64]
 
 PAGE_BYTES = 8192
 DIGEST_BYTES = 16
-_MAGIC = b"LBM1"
-_CHANGES_MAGIC = b"LBC1"
-_HEAD = struct.Struct("<4sIIII")
-_PACK_BYTES = 16
-_FRAME = struct.Struct("<IIQI")
-_RUN = struct.Struct("<III")
-_CHANGED_RUN = struct.Struct("<IIII")
+_NOWHERE = 0xFFFFFFFF
+_NUMBER = "<u4"
+_HALVES = "<u8"  # two of a digest
+
+# Consecutive pages that lie one after another in one frame: the first page, how many, the frame, and
+# from which byte of its raw bytes.
+Run = tuple[int, int, PlacedFrame, int]
 
 
-@dataclass(frozen=True)
-class Run:
-    """Consecutive pages that lie one after another in one frame, from byte `start` of its raw bytes."""
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where pages lie: for each the number of its frame in `frames`, and from which of its raw bytes on."""
 
-    pages: int
-    placed: PlacedFrame
-    start: int
+    frames: tuple[PlacedFrame, ...]
+    frame: Numbers
+    start: Numbers
+
+    def used(self) -> list[tuple[PlacedFrame, int]]:
+        """The frames that hold them, and how many of a frame's raw bytes are needed at least."""
+        if not len(self.frame):
+            return []
+        numpy = require("numpy")
+        order = numpy.argsort(self.frame, kind="stable")
+        numbers, begins = numpy.unique(self.frame[order], return_index=True)
+        ends = numpy.maximum.reduceat(self.start[order], begins) + PAGE_BYTES
+        return [(self.frames[number], end) for number, end in zip(numbers.tolist(), ends.tolist())]
+
+    def packs(self) -> set[str]:
+        """The packs that hold them."""
+        return {placed.pack for placed, _length in self.used()}
+
+    def runs(self, pages: Indices) -> tuple[Indices, Indices]:
+        """Of these pages those that lie one after another, together: where each run begins, and how many they are."""
+        numpy = require("numpy")
+        follows = (
+            (numpy.diff(pages) == 1)
+            & (numpy.diff(self.frame) == 0)
+            & (numpy.diff(self.start.astype("<i8")) == PAGE_BYTES)
+        )
+        begins = numpy.flatnonzero(numpy.concatenate(([True], ~follows))[: len(pages)])
+        return begins, numpy.diff(begins, append=len(pages))
+
+    def of(self, pages: Indices) -> Places:
+        """Those of some of the pages."""
+        return Places(self.frames, self.frame[pages], self.start[pages])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BlockMap:
     """A file's pages in order. A last page may be shorter than the others; the file's size tells."""
 
     digests: bytes
-    runs: tuple[Run, ...]
+    places: Places
 
     @property
     def pages(self) -> int:
         """How many pages the file has."""
         return len(self.digests) // DIGEST_BYTES
 
-    def packs(self) -> set[str]:
-        """The packs it needs."""
-        return {run.placed.pack for run in self.runs}
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """Pages of a file, ascending, that are not what, or where, an earlier map says."""
+
+    file_pages: int  # of the whole file
+    pages: Indices
+    digests: bytes
+    places: Places
+
+
+def changed_pages(new: bytes | bytearray, known: bytes) -> Indices:
+    """Pages whose digests differ from the known ones; pages without a known one differ."""
+    numpy = require("numpy")
+    count = len(new) // DIGEST_BYTES
+    common = min(count, len(known) // DIGEST_BYTES)
+    here, there = (numpy.frombuffer(digests, _HALVES, common * 2).reshape(common, 2) for digests in (new, known))
+    changed: Indices = numpy.flatnonzero((here != there).any(axis=1))
+    return numpy.concatenate((changed, numpy.arange(common, count))) if common < count else changed
 
 
 def differing(new: bytes | bytearray, known: bytes) -> list[tuple[int, int]]:
-    """Ranges of pages whose digests differ from the known ones; pages without a known one differ."""
-    count = len(new) // DIGEST_BYTES
+    """The same as ranges of pages."""
     if not known:
-        return [(0, count)]
-    if new == known:
+        return [(0, len(new) // DIGEST_BYTES)]
+    return [] if new == known else ranges_of(changed_pages(new, known))
+
+
+def ranges_of(pages: Indices) -> list[tuple[int, int]]:
+    """Ascending pages as ranges, each up to, not including, its second number."""
+    if not len(pages):
         return []
     numpy = require("numpy")
-    common = min(count, len(known) // DIGEST_BYTES)
-    here, there = (numpy.frombuffer(digests, "<u8", common * 2).reshape(common, 2) for digests in (new, known))
-    changed: list[int] = numpy.flatnonzero((here != there).any(axis=1)).tolist()
-    return ranges_of([*changed, *range(common, count)])
+    breaks = numpy.flatnonzero(numpy.diff(pages) != 1)
+    firsts = pages[numpy.concatenate(([0], breaks + 1))].tolist()
+    lasts = pages[numpy.concatenate((breaks, [-1]))].tolist()
+    return [(first, last + 1) for first, last in zip(firsts, lasts)]
 
 
-def ranges_of(pages: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending pages as ranges, each up to, not including, its second number."""
-    ranges: list[tuple[int, int]] = []
-    for page in pages:
-        if ranges and ranges[-1][1] == page:
-            ranges[-1] = (ranges[-1][0], page + 1)
-        else:
-            ranges.append((page, page + 1))
-    return ranges
+def page_digests(digests: bytes | bytearray, pages: Indices) -> bytes:
+    """The digests of some of the pages."""
+    numpy = require("numpy")
+    rows = numpy.frombuffer(digests, _HALVES).reshape(-1, 2)
+    return bytes(rows[pages].tobytes())
 
 
-def merge(previous: BlockMap | None, changed: Iterable[tuple[int, Run]], digests: bytes) -> BlockMap:
-    """The new map: `changed` runs by their first page, ascending; every other page as it was."""
-    pages = len(digests) // DIGEST_BYTES
-    old = Cursor(previous.runs if previous else ())
-    runs: list[Run] = []
-    position = 0
-    for first, run in changed:
-        runs += old.take(position, first)
-        runs.append(run)
-        position = first + run.pages
-    runs += old.take(position, pages)
-    return BlockMap(digests, tuple(runs))
+def put_digests(digests: bytearray, pages: Indices, new: bytes) -> None:
+    """Replace the digests of some of the pages."""
+    numpy = require("numpy")
+    numpy.frombuffer(digests, _HALVES).reshape(-1, 2)[pages] = numpy.frombuffer(new, _HALVES).reshape(-1, 2)
 
 
-class Cursor:
-    """Walks once through a map's runs, cutting pieces out. Ask for ascending pages."""
-
-    def __init__(self, runs: Iterable[Run]) -> None:
-        self._runs = iter(runs)
-        self._run: Run | None = next(self._runs, None)
-        self._first = 0
-
-    def take(self, start: int, end: int) -> Iterator[Run]:
-        """The runs for the pages from `start` up to, not including, `end`."""
-        while self._run is not None and start < end:
-            last = self._first + self._run.pages
-            if start < last:
-                skipped = start - self._first
-                count = min(end, last) - start
-                yield Run(count, self._run.placed, self._run.start + skipped * PAGE_BYTES)
-                start += count
-            if start >= last:
-                self._first, self._run = last, next(self._runs, None)
-        if start < end:
-            raise IntegrityError(
-                "merging block maps",
-                f"pages {start} to {end} are neither new nor in the previous map.",
-                "Make a full backup, and report this.",
-                code="block_map_incomplete",
-            )
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Pages of a file that are not what, or where, an earlier map says: runs by their first page, ascending."""
-
-    pages: int  # of the whole file
-    runs: tuple[tuple[int, Run], ...]
-    digests: bytes  # of the runs' pages
-
-
-def render(block_map: BlockMap) -> bytes:
-    """The map's bytes."""
-    places = _Places()
-    rows = [_RUN.pack(run.pages, places.index(run.placed), run.start) for run in block_map.runs]
-    return b"".join((places.render(_MAGIC, block_map.pages, len(rows)), *rows, block_map.digests))
-
-
-def render_changes(changes: Changes) -> bytes:
-    """The bytes of changes to a map."""
-    places = _Places()
-    rows = [_CHANGED_RUN.pack(first, run.pages, places.index(run.placed), run.start) for first, run in changes.runs]
-    return b"".join((places.render(_CHANGES_MAGIC, changes.pages, len(rows)), *rows, changes.digests))
-
-
-class _Places:
-    """The packs and frames that runs name, each once."""
-
-    def __init__(self) -> None:
-        self._packs: dict[str, int] = {}
-        self._frames: dict[tuple[str, int], int] = {}
-        self._rows: list[bytes] = []
-
-    def index(self, placed: PlacedFrame) -> int:
-        """The number of a frame."""
-        pack, frame = placed.pack, placed.frame
-        found = self._frames.setdefault((pack, frame.number), len(self._rows))
-        if found == len(self._rows):
-            pack_index = self._packs.setdefault(pack, len(self._packs))
-            self._rows.append(_FRAME.pack(pack_index, frame.number, frame.offset, frame.length))
-        return found
-
-    def render(self, magic: bytes, pages: int, runs: int) -> bytes:
-        """Everything before the runs."""
-        head = _HEAD.pack(magic, pages, len(self._packs), len(self._rows), runs)
-        return b"".join((head, *(bytes.fromhex(pack) for pack in self._packs), *self._rows))
-
-
-def parse(data: bytes) -> BlockMap:
-    """Read a map. It was authenticated before, so what does not fit is a defect, not an attack."""
-    try:
-        pages, frames, rows, digests = _sections(data, _MAGIC, _RUN)
-        runs = tuple(Run(count, frames[frame], start) for count, frame, start in rows)
-        _require_covered(sum(run.pages for run in runs), pages, digests)
-    except (ValueError, IndexError, struct.error) as exc:
-        raise _invalid(exc) from exc
-    return BlockMap(digests, runs)
-
-
-def parse_changes(data: bytes) -> Changes:
-    """Read changes to a map."""
-    try:
-        pages, frames, rows, digests = _sections(data, _CHANGES_MAGIC, _CHANGED_RUN)
-        runs = tuple((first, Run(count, frames[frame], start)) for first, count, frame, start in rows)
-        _require_covered(sum(run.pages for _first, run in runs), len(digests) // DIGEST_BYTES, digests)
-        ends = [0, *(first + run.pages for first, run in runs)]
-        if any(first < end for (first, _run), end in zip(runs, ends)) or ends[-1] > pages:
-            raise ValueError("its runs are not in order")
-    except (ValueError, IndexError, struct.error) as exc:
-        raise _invalid(exc) from exc
-    return Changes(pages, runs, digests)
-
-
-def _sections(
-    data: bytes, expected: bytes, row: struct.Struct
-) -> tuple[int, list[PlacedFrame], Iterator[tuple[int, ...]], bytes]:
-    """The pages, the frames, the rows of runs, and the digests."""
-    magic, pages, pack_count, frame_count, run_count = _HEAD.unpack_from(data)
-    if magic != expected:
-        raise ValueError("it does not start like one")
-    packs_end = _HEAD.size + pack_count * _PACK_BYTES
-    frames_end = packs_end + frame_count * _FRAME.size
-    runs_end = frames_end + run_count * row.size
-    if runs_end > len(data):
-        raise ValueError("it has the wrong length")
-    packs = [data[start : start + _PACK_BYTES].hex() for start in range(_HEAD.size, packs_end, _PACK_BYTES)]
-    frames = [
-        PlacedFrame(packs[pack], Frame(number, offset, length))
-        for pack, number, offset, length in _FRAME.iter_unpack(data[packs_end:frames_end])
-    ]
-    return pages, frames, row.iter_unpack(data[frames_end:runs_end]), data[runs_end:]
-
-
-def _require_covered(covered: int, pages: int, digests: bytes) -> None:
-    if not covered == pages == len(digests) / DIGEST_BYTES:
-        raise ValueError("its runs do not cover its pages")
-
-
-def _invalid(exc: Exception) -> IntegrityError:
-    return IntegrityError(
-        "reading a block map",
-        f"{exc}.",
-        "Use another backup, and report this.",
-        code="block_map_invalid",
+def merge(previous: BlockMap | None, changed: Sequence[Run], digests: bytes) -> BlockMap:
+    """The new map: the pages of `changed` lie there; every other one where it was."""
+    if previous is not None and not changed and digests == previous.digests:
+        return previous
+    frames: dict[PlacedFrame, int] = {}
+    rows = [(first, count, frames.setdefault(placed, len(frames)), start) for first, count, placed, start in changed]
+    pages, places = spread(tuple(frames), rows)
+    return BlockMap(
+        digests, replaced(previous.places if previous else None, len(digests) // DIGEST_BYTES, pages, places)
     )
+
+
+def spread(frames: tuple[PlacedFrame, ...], rows: Iterable[tuple[int, ...]]) -> tuple[Indices, Places]:
+    """The pages of runs one by one, and their places. Each run: first page, pages, number of the frame, start."""
+    numpy = require("numpy")
+    first, count, frame, start = numpy.array(rows, "<i8").reshape(-1, 4).T
+    within = numpy.arange(count.sum()) - numpy.repeat(numpy.cumsum(count) - count, count)
+    starts = numpy.repeat(start, count) + within * PAGE_BYTES
+    places = Places(frames, numpy.repeat(frame, count).astype(_NUMBER), starts.astype(_NUMBER))
+    return numpy.repeat(first, count) + within, places
+
+
+def replaced(old: Places | None, count: int, pages: Indices, new: Places) -> Places:
+    """The places of so many pages: these pages' are new, the others' are the old ones."""
+    numpy = require("numpy")
+    frame = numpy.full(count, _NOWHERE, _NUMBER)
+    start = numpy.zeros(count, _NUMBER)
+    known = old.frames if old else ()
+    if old is not None:
+        kept = min(count, len(old.frame))
+        frame[:kept], start[:kept] = old.frame[:kept], old.start[:kept]
+    frame[pages] = new.frame + len(known)
+    start[pages] = new.start
+    if (frame == _NOWHERE).any():
+        raise IntegrityError(
+            "merging block maps",
+            f"page {numpy.flatnonzero(frame == _NOWHERE)[0]} is neither new nor in the previous map.",
+            "Make a full backup, and report this.",
+            code="block_map_incomplete",
+        )
+    return Places((*known, *new.frames), frame, start)

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .block_map import DIGEST_BYTES, BlockMap, Changes, Cursor, differing, merge, parse, parse_changes
+from .block_map import DIGEST_BYTES, BlockMap, Changes, changed_pages, page_digests, put_digests, replaced
 from .manifest import FileEntry
+from .map_format import parse, parse_changes
 from .packs import PlacedFrame
 
 # More than this part of a map's digests, and the map is stored whole again.
@@ -30,7 +31,7 @@ class StoredMap:
 
     def packs(self) -> set[str]:
         """The packs it needs."""
-        return self.now.packs() | self.whole.packs()
+        return self.now.places.packs() | self.whole.places.packs()
 
     @classmethod
     def load(cls, entry: FileEntry, read: Callable[[PlacedFrame], bytes]) -> StoredMap:
@@ -43,27 +44,16 @@ class StoredMap:
 
 def changed(whole: BlockMap, changes: Changes) -> BlockMap:
     """The map that a whole one and changes to it make."""
-    digests = bytearray(changes.pages * DIGEST_BYTES)
+    digests = bytearray(changes.file_pages * DIGEST_BYTES)
     kept = whole.digests[: len(digests)]
     digests[: len(kept)] = kept
-    start = 0
-    for first, run in changes.runs:
-        length = run.pages * DIGEST_BYTES
-        digests[first * DIGEST_BYTES : first * DIGEST_BYTES + length] = changes.digests[start : start + length]
-        start += length
-    return merge(whole, changes.runs, bytes(digests))
+    put_digests(digests, changes.pages, changes.digests)
+    return BlockMap(bytes(digests), replaced(whole.places, changes.file_pages, changes.pages, changes.places))
 
 
 def changes_to(whole: BlockMap, now: BlockMap) -> Changes | None:
     """What makes one map the other, or None when it is so much that the whole map had better be stored."""
-    ranges = differing(now.digests, whole.digests)
-    if _WORTH_IT * sum(end - first for first, end in ranges) > now.pages:
+    pages = changed_pages(now.digests, whole.digests)
+    if _WORTH_IT * len(pages) > now.pages:
         return None
-    cursor = Cursor(now.runs)
-    runs = []
-    for first, end in ranges:
-        for run in cursor.take(first, end):
-            runs.append((first, run))
-            first += run.pages
-    digests = b"".join(now.digests[first * DIGEST_BYTES : end * DIGEST_BYTES] for first, end in ranges)
-    return Changes(now.pages, tuple(runs), digests)
+    return Changes(now.pages, pages, page_digests(now.digests, pages), now.places.of(pages))

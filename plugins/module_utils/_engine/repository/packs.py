@@ -132,7 +132,7 @@ class PackReader:
             opener = Opener(self._keys_of, self._role, pack_identity(pack_id), header, (name, self._store.url))
             self._openers[pack_id] = opener
         start = frames[0].offset
-        window = self._store.get_range(name, start, frames[-1].offset + frames[-1].length - start)
+        window = memoryview(self._store.get_range(name, start, frames[-1].offset + frames[-1].length - start))
         return [
             opener.open(frame.number, window[frame.offset - start : frame.offset - start + frame.length])[0]
             for frame in frames

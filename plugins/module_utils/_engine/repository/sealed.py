@@ -134,9 +134,10 @@ class Opener:
             raise damaged(self._name, self._url, "a frame's length is impossible.")
         return int(length)
 
-    def open(self, number: int, frame: bytes) -> tuple[bytes, bool]:
+    def open(self, number: int, frame: bytes | memoryview) -> tuple[bytes, bool]:
         """One frame's raw bytes, and whether it is the last of its object."""
-        prefix, sealed = frame[:FRAME_PREFIX_BYTES], frame[FRAME_PREFIX_BYTES:]
+        view = memoryview(frame)
+        prefix, sealed = bytes(view[:FRAME_PREFIX_BYTES]), view[FRAME_PREFIX_BYTES:]
         if self.length(prefix) != len(sealed):
             raise damaged(self._name, self._url, f"frame {number} has the wrong length.")
         try:

@@ -24,11 +24,12 @@ from ..postgres.data_directory import RelationSegment
 from ..postgres.pages import BadPage
 from ..postgres.wal_names import Lsn
 from ..report.events import Warned
-from ..repository.block_map import DIGEST_BYTES, BlockMap, differing, ranges_of, render, render_changes
+from ..repository.block_map import DIGEST_BYTES, BlockMap, differing, ranges_of
 from ..repository.compression import Buffer
 from ..repository.digests import Digester
 from ..repository.manifest import FileEntry, render_entry
 from ..repository.map_changes import StoredMap, changes_to
+from ..repository.map_format import render, render_changes
 from ..repository.packs import PackReader, PackWriter, PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
 from . import workers
@@ -69,6 +70,7 @@ class SourceFile:
     previous: FileEntry | None = None
     expected_same: bool = False
     content: Content | None = None  # what a stream brings; else the file is opened at its path
+    size: int = 0  # about; what counts is what it is when it is opened
 
     def opened(self) -> AbstractContextManager[Content]:
         """The file's content, for the length of a `with` block."""
@@ -279,7 +281,7 @@ class Worker:
         known = old if self._reading.refers_to_previous else b""
         proven = old if self._was_proven(source.previous) else b""
         base = previous if self._reading.refers_to_previous else None
-        draft = MapDraft(self._frames.add, partial(self._finish_map, source, base), base.now if base else None)
+        draft = MapDraft(self._frames, partial(self._finish_map, source, base), base.now if base else None)
         flags = self._may_have_changed(source, content, relation) if known and proven else None
         digests = bytearray()
         size, more = 0, True
@@ -334,7 +336,7 @@ class Worker:
         last = first + -(-len(data) // pages.PAGE_BYTES)
         digests = bytearray(known[first * DIGEST_BYTES : last * DIGEST_BYTES])
         read = 0
-        for start, end in ranges_of(flags[first:last].nonzero()[0].tolist()):
+        for start, end in ranges_of(flags[first:last].nonzero()[0]):
             part = data[start * pages.PAGE_BYTES : end * pages.PAGE_BYTES]
             count = content.read_into(part, offset + start * pages.PAGE_BYTES)
             read += count
@@ -361,15 +363,15 @@ class Worker:
         changes: tuple[PlacedFrame, ...] = ()
         if previous is not None and source.previous is not None:
             whole, changes = source.previous.block_map, source.previous.map_changes
-            if now != previous.now:
+            if now is not previous.now:
                 differences = changes_to(previous.whole, now)
                 changes = self._placed(render_changes(differences)) if differences else ()
                 whole = whole if differences else ()
-        needed = now.packs()
+        needed = now.places.packs()
         if not whole:
             whole = self._placed(render(now))
         elif changes and previous is not None:
-            needed |= previous.whole.packs()  # what a reader takes from there need not be what was merged here
+            needed |= previous.whole.places.packs()  # what a reader takes from there need not be what was merged here
         self._finished(source, replace(entry, block_map=whole, map_changes=changes, map_packs=tuple(sorted(needed))))
 
     def _placed(self, text: bytes) -> tuple[PlacedFrame, ...]:

@@ -19,9 +19,9 @@ from ..postgres.pg_manifest import ManifestFile
 from ..repository.manifest import FileEntry
 from . import workers
 from .content import window
-from .file_reader import FileReader
-from .file_update import WINDOW_BYTES, update_file
-from .new_file import NewFile, WriteBuffer
+from .file_reader import WINDOW_BYTES, FileReader
+from .file_update import update_file
+from .new_file import NewFile, WriteBehind
 from .tally import ByteTally
 
 
@@ -40,7 +40,7 @@ class _Worker:
     def __init__(self, reader: FileReader, tally: ByteTally) -> None:
         self._reader = reader
         self._tally = tally
-        self._buffer = WriteBuffer()
+        self._behind = WriteBehind()
         self._window = memoryview(b"")  # made for the first file that may be there already
 
     def write(self, destination: Destination) -> ManifestFile:
@@ -54,6 +54,10 @@ class _Worker:
             raise write_error(destination.path, exc) from exc
         return ManifestFile(entry.path, entry.size, entry.mtime_ns, checksum.algorithm, checksum.hexdigest())
 
+    def end(self) -> None:
+        """No more files come."""
+        self._behind.end()
+
     def _updated(self, destination: Destination) -> FileChecksum | None:
         checksum = file_checksum()
         self._window = self._window or window(WINDOW_BYTES)
@@ -64,7 +68,7 @@ class _Worker:
     def _written(self, destination: Destination) -> FileChecksum:
         checksum = file_checksum()
         entry = destination.entry
-        with NewFile(destination.path, entry.mode, entry.size, self._buffer) as file:
+        with NewFile(destination.path, entry.mode, entry.size, self._behind) as file:
             for piece in self._reader.pieces(entry):
                 checksum.update(piece)
                 file.write(piece)
@@ -86,9 +90,15 @@ def write_files(destinations: Iterable[Destination], readers: list[FileReader], 
     """Write every file with one worker per reader. The caller makes them durable."""
     written: list[ManifestFile] = []  # appending to a list is atomic
 
-    def worker(reader: FileReader) -> workers.Worker[Destination]:
-        writer = _Worker(reader, tally)
+    writers = [_Worker(reader, tally) for reader in readers]
+
+    def worker(writer: _Worker) -> workers.Worker[Destination]:
         return (lambda destination: written.append(writer.write(destination))), (lambda: None)
 
-    workers.run(destinations, [worker(reader) for reader in readers])
+    ordered = workers.largest_first(destinations, lambda destination: destination.entry.size)
+    try:
+        workers.run(ordered, [worker(writer) for writer in writers])
+    finally:
+        for writer in writers:
+            writer.end()
     return written

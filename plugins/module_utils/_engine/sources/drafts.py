@@ -13,7 +13,11 @@ from ..repository.compression import Buffer
 from ..repository.manifest import Chunk, FileEntry
 from ..repository.packs import PlacedFrame
 from ..repository.sealed import FRAME_RAW_BYTES
-from .frame_builder import Placed
+from .frame_builder import FrameBuilder, Placed
+
+# What was changed since the last backup is read again together with what was changed before and after: frames of
+# many packs are held at once, and smaller ones of each are enough.
+SCATTERED_BYTES = FRAME_RAW_BYTES // 4
 
 
 class WholeFile:
@@ -51,16 +55,17 @@ class MapDraft:
 
     def __init__(
         self,
-        add: Callable[[Buffer, Placed], None],
+        frames: FrameBuilder,
         finished: Callable[[FileEntry, BlockMap], None],
         previous: BlockMap | None,
     ) -> None:
-        self._add = add
+        self._frames = frames
         self._finished = finished
         self._previous = previous
+        self._frame_bytes = SCATTERED_BYTES if previous else FRAME_RAW_BYTES
         self._buffer = bytearray()
         self._buffered: list[tuple[int, int]] = []  # first page, start in the buffer
-        self._runs: list[tuple[int, Run]] = []
+        self._runs: list[Run] = []
         self._open_frames = 0
         self._entry: FileEntry | None = None
         self._digests = b""
@@ -69,12 +74,12 @@ class MapDraft:
         """Changed pages in ascending order."""
         start = 0
         while start < len(data):
-            room = FRAME_RAW_BYTES - len(self._buffer)
+            room = self._frame_bytes - len(self._buffer)
             part = data[start : start + room]
-            if self._buffer or len(part) < FRAME_RAW_BYTES:
+            if self._buffer or len(part) < self._frame_bytes:
                 self._buffered.append((first_page + start // PAGE_BYTES, len(self._buffer)))
                 self._buffer += part
-                if len(self._buffer) == FRAME_RAW_BYTES:
+                if len(self._buffer) == self._frame_bytes:
                     self._seal()
             else:
                 self._store(part, [(first_page + start // PAGE_BYTES, 0)])
@@ -93,11 +98,11 @@ class MapDraft:
         def placed(frame: PlacedFrame, base: int) -> None:
             for (page, start), end in zip(parts, ends):
                 count = -(-(end - start) // PAGE_BYTES)
-                self._runs.append((page, Run(count, frame, base + start)))
+                self._runs.append((page, count, frame, base + start))
             self._open_frames -= 1
             self._complete()
 
-        self._add(piece, placed)
+        self._frames.add(piece, placed, alone=len(piece) == self._frame_bytes)
 
     def close(self, entry: FileEntry, digests: bytes) -> bool:
         """No more pages come. False while the map waits for a bundle to be sealed."""
@@ -108,6 +113,5 @@ class MapDraft:
     def _complete(self) -> bool:
         if self._entry is None or self._open_frames:
             return False
-        self._runs.sort(key=lambda item: item[0])
         self._finished(self._entry, merge(self._previous, self._runs, self._digests))
         return True

@@ -4,8 +4,9 @@
 """Reading a backed-up file's bytes out of its packs, every byte authenticated and compared.
 
 After many incrementals a file's pages are scattered over frames of many packs, but in each pack
-they lie in the file's order. Keeping as many frames as there are packs is enough to read and
-decode every frame only once; frames that follow one another are fetched together.
+they lie in the file's order. So a mapped file is put together in a window of some mebibytes at a
+time, frame by frame: as long as all frames that a window needs can be kept, each is read and
+decoded only once. Frames that follow one another are fetched together.
 """
 
 from __future__ import annotations
@@ -13,29 +14,29 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError
-from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, BlockMap, Cursor
+from ..repository.block_map import PAGE_BYTES, BlockMap, page_digests
+from ..repository.compression import Buffer
 from ..repository.digests import Digester
 from ..repository.manifest import FileEntry
 from ..repository.map_changes import StoredMap
 from ..repository.packs import PackReader, PlacedFrame
-from ..repository.sealed import FRAME_RAW_BYTES
 from ..repository.stanza import Stanza
+from ..thirdparty import require
+from .content import window
 
-# Raw frames that all readers of a job together keep, about a mebibyte each.
-_KEPT_FRAMES = 96
-_LONGEST_FETCH = 4  # frames
+if TYPE_CHECKING:
+    from ..repository.block_map import Indices
 
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes of one frame that come next in the file."""
-
-    placed: PlacedFrame
-    start: int
-    length: int
+# Raw bytes of frames that all readers of a job together keep.
+_KEPT_BYTES = 96 << 20
+# What is fetched together, at most.
+_LONGEST_FETCH = 4 << 20
+_MOST_TOGETHER = 16  # frames
+WINDOW_BYTES = 4 << 20
+_WORTH_IT = 64 << 10
 
 
 class FileReader:
@@ -50,16 +51,22 @@ class FileReader:
         self._data = PackReader(repository.store, repository.keys_of, "data", name_of)
         self._maps = PackReader(repository.store, repository.keys_of, "metadata", name_of)
         self._digester = Digester(repository.keys.digest_seed)
-        self._capacity = max(_LONGEST_FETCH, _KEPT_FRAMES // jobs)
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept = _KeptFrames(_KEPT_BYTES // jobs)
+        self._windows: list[memoryview] = []  # made for the first mapped file
 
     @property
     def digester(self) -> Digester:
         """What content is recognised by."""
         return self._digester
 
-    def pieces(self, entry: FileEntry) -> Iterator[bytes]:
-        """The file's content in order, in pieces of up to about a mebibyte."""
+    def window(self) -> memoryview:
+        """Memory to put pages together in, which the next call but one returns again."""
+        self._windows = self._windows or [window(WINDOW_BYTES), window(WINDOW_BYTES)]
+        self._windows.reverse()
+        return self._windows[0]
+
+    def pieces(self, entry: FileEntry) -> Iterator[Buffer]:
+        """The file's content in order, in pieces that are there only until the next but one is asked for."""
         if entry.block_map:
             return MappedFile(self, entry).pieces()
         return self._whole(entry)
@@ -68,71 +75,85 @@ class FileReader:
         """A mapped file's map."""
         return StoredMap.load(entry, self._maps.read).now
 
-    def _whole(self, entry: FileEntry) -> Iterator[bytes]:
+    def _whole(self, entry: FileEntry) -> Iterator[Buffer]:
         digest = self._digester.file()
         size = 0
-        parts = [Part(chunk.placed, chunk.start, chunk.length) for chunk in entry.chunks]
-        for piece in self.joined(parts, FrameOrder(part.placed for part in parts)):
+        order = FrameOrder((chunk.placed, chunk.start + chunk.length) for chunk in entry.chunks)
+        for chunk in entry.chunks:
+            raw = self.frame(chunk.placed, order)
+            piece = raw if chunk.length == len(raw) else raw[chunk.start : chunk.start + chunk.length]
             digest.update(piece)
             size += len(piece)
             yield piece
         if size != entry.size or digest.hexdigest() != entry.digest:
             raise differs(entry)
 
-    def joined(self, parts: Iterable[Part], order: FrameOrder) -> Iterator[bytes]:
-        """The parts' bytes, small ones put together."""
-        fetched_together = max(1, min(_LONGEST_FETCH, self._capacity // max(1, order.packs)))
-        waiting: list[bytes] = []
-        size = 0
-        for part in parts:
-            raw = self._frame(part.placed, order, fetched_together)
-            piece = raw if part.length == len(raw) else raw[part.start : part.start + part.length]
-            waiting.append(piece)
-            size += len(piece)
-            if size >= FRAME_RAW_BYTES:
-                yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-                waiting, size = [], 0
-        if waiting:
-            yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-
-    def _frame(self, placed: PlacedFrame, order: FrameOrder, count: int) -> bytes:
-        key = (placed.pack, placed.frame.number)
-        raw = self._kept.get(key)
-        if raw is not None:
-            self._kept.move_to_end(key)
-            return raw
-        run = order.run_from(placed, count)
-        for fetched, content in zip(run, self._data.read_run(placed.pack, [each.frame for each in run])):
-            self._kept[fetched.pack, fetched.frame.number] = content
-        raw = self._kept[key]
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
+    def frame(self, placed: PlacedFrame, order: FrameOrder) -> bytes:
+        """A frame's raw bytes; with it are fetched those that will be needed soon."""
+        raw = self._kept.get(placed)
+        if raw is None:
+            # Of each pack so much that all of it is still there when the file goes on in that pack.
+            run = order.run_from(placed, min(_LONGEST_FETCH, self._kept.most // order.packs // 2))
+            fetched = self._data.read_run(placed.pack, [each.frame for each in run])
+            raw = fetched[0]
+            for each, content in zip(run[::-1], fetched[::-1]):  # what is needed first is forgotten last
+                self._kept.put(each, content)
         return raw
 
 
-class FrameOrder:
-    """A file's frames by pack and place, to find those that follow one another."""
+class _KeptFrames:
+    """Frames that were read, as many as there is room for; those that were not asked for for longest go first."""
 
-    def __init__(self, frames: Iterable[PlacedFrame]) -> None:
-        unique = {(placed.pack, placed.frame.offset): placed for placed in frames}
+    def __init__(self, most_bytes: int) -> None:
+        self.most = most_bytes
+        self._bytes = 0
+        self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def get(self, placed: PlacedFrame) -> bytes | None:
+        """A frame's raw bytes if they are there."""
+        key = (placed.pack, placed.frame.number)
+        raw = self._frames.get(key)
+        if raw is not None:
+            self._frames.move_to_end(key)
+        return raw
+
+    def put(self, placed: PlacedFrame, raw: bytes) -> None:
+        """Keep a frame, and forget others for it."""
+        key = (placed.pack, placed.frame.number)
+        self._bytes += len(raw) - len(self._frames.pop(key, b""))
+        self._frames[key] = raw
+        while self._bytes > self.most:
+            _key, forgotten = self._frames.popitem(last=False)
+            self._bytes -= len(forgotten)
+
+
+class FrameOrder:
+    """A file's frames by pack and place, each with its raw length, to find those that follow one another."""
+
+    def __init__(self, frames: Iterable[tuple[PlacedFrame, int]]) -> None:
+        unique = {(placed.pack, placed.frame.offset): (placed, length) for placed, length in frames}
         self._keys = sorted(unique)
         self._frames = [unique[key] for key in self._keys]
         self.packs = len({pack for pack, _offset in self._keys})
 
-    def run_from(self, placed: PlacedFrame, count: int) -> list[PlacedFrame]:
-        """This frame and the needed ones that lie directly behind it, at most `count`."""
+    def run_from(self, placed: PlacedFrame, room: int) -> list[PlacedFrame]:
+        """This frame and the needed ones that lie directly behind it, so many as there is room for."""
         index = bisect_left(self._keys, (placed.pack, placed.frame.offset))
         run = [placed]
-        for following in self._frames[index + 1 : index + count]:
-            last = run[-1]
-            if following.pack != last.pack or following.frame.offset != last.frame.offset + last.frame.length:
+        room -= self._frames[index][1]
+        for following, length in self._frames[index + 1 : index + _MOST_TOGETHER]:
+            last, room = run[-1], room - length
+            if room < 0 or (following.pack, following.frame.offset) != (
+                last.pack,
+                last.frame.offset + last.frame.length,
+            ):
                 break
             run.append(following)
         return run
 
 
 class MappedFile:
-    """A file with a block map, read whole or by ranges of pages in ascending order."""
+    """A file with a block map, read whole or page by page."""
 
     def __init__(self, reader: FileReader, entry: FileEntry) -> None:
         self._reader = reader
@@ -140,31 +161,38 @@ class MappedFile:
         self.block_map = reader.block_map(entry)
         if self.block_map.pages != -(-entry.size // PAGE_BYTES):
             raise differs(entry)
-        self._cursor = Cursor(self.block_map.runs)
-        self._order = FrameOrder(run.placed for run in self.block_map.runs)
+        self._order = FrameOrder(self.block_map.places.used())
 
-    def pieces(self) -> Iterator[bytes]:
-        """All of it."""
-        return self.pages(0, self.block_map.pages)
+    def pieces(self) -> Iterator[memoryview]:
+        """All of it, in the reader's windows by turns."""
+        numpy = require("numpy")
+        for start in range(0, self._entry.size, WINDOW_BYTES):
+            data = self._reader.window()[: self._entry.size - start]
+            self.read(numpy.arange(start // PAGE_BYTES, -(-(start + len(data)) // PAGE_BYTES)), data)
+            yield data
 
-    def pages(self, first: int, end: int) -> Iterator[bytes]:
-        """The pages from `first` up to, not including, `end`, compared with their digests."""
-        position = first * PAGE_BYTES
-        for piece in self._reader.joined(self._parts(first, end), self._order):
-            at = position // PAGE_BYTES * DIGEST_BYTES
-            digests = self._reader.digester.pages(piece)
-            if self.block_map.digests[at : at + len(digests)] != digests:
+    def read(self, pages: Indices, into: memoryview) -> None:
+        """Fill memory with some pages, one after another; the file's last may be shorter."""
+        numpy = require("numpy")
+        places = self.block_map.places.of(pages)
+        begins, counts = places.runs(numpy.arange(len(pages)))
+        frame = places.frame[begins]
+        order = numpy.argsort(frame, kind="stable")  # each frame is needed once
+        columns = (frame, places.start[begins], begins * PAGE_BYTES, counts * PAGE_BYTES)
+        current, raw = -1, memoryview(b"")
+        for number, start, at, length in zip(*(column[order].tolist() for column in columns)):
+            if number != current:
+                current, raw = number, memoryview(self._reader.frame(places.frames[number], self._order))
+            part = into[at : at + length]
+            found = raw[start : start + len(part)]
+            if len(found) < len(part):
                 raise differs(self._entry)
-            position += len(piece)
-            yield piece
-
-    def _parts(self, first: int, end: int) -> Iterator[Part]:
-        """The runs as bytes; the file's size says how long the last page is."""
-        position = first * PAGE_BYTES
-        for run in self._cursor.take(first, end):
-            length = min(run.pages * PAGE_BYTES, self._entry.size - position)
-            yield Part(run.placed, run.start, length)
-            position += length
+            if length < _WORTH_IT:
+                part[:] = found
+            else:  # slower to begin, but other threads go on meanwhile
+                numpy.copyto(numpy.frombuffer(part, "u1"), numpy.frombuffer(found, "u1"))
+        if self._reader.digester.pages(into) != page_digests(self.block_map.digests, pages):
+            raise differs(self._entry)
 
 
 def differs(entry: FileEntry) -> IntegrityError:

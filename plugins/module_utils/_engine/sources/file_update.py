@@ -15,12 +15,10 @@ from pathlib import Path
 
 from .. import durable
 from ..checksums import FileChecksum
-from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, differing
+from ..repository.block_map import DIGEST_BYTES, PAGE_BYTES, changed_pages, ranges_of
 from ..repository.manifest import FileEntry
 from .file_reader import FileReader, MappedFile
 from .tally import ByteTally
-
-WINDOW_BYTES = 4 << 20
 
 
 def update_file(
@@ -85,17 +83,27 @@ def _update_pages(
         first = position // PAGE_BYTES
         here = reader.digester.pages(data)
         wanted = mapped.block_map.digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(here)]
-        for start, end in differing(here, wanted):
-            at = start * PAGE_BYTES
-            for piece in mapped.pages(first + start, first + end):
-                os.pwrite(handle, piece, position + at)
-                data[at : at + len(piece)] = piece
-                at += len(piece)
+        changed = changed_pages(here, wanted)
+        if len(changed):
+            beyond = max(0, (int(changed[-1]) + 1) * PAGE_BYTES - len(data))  # what a short last page lacks
+            fetched = reader.window()[: len(changed) * PAGE_BYTES - beyond]
+            mapped.read(changed + first, fetched)
+            for start, end in ranges_of(changed):
+                part = data[start * PAGE_BYTES : end * PAGE_BYTES]
+                part[:], fetched = fetched[: len(part)], fetched[len(part) :]
+                _write_at(handle, part, position + start * PAGE_BYTES)
             wrote = True
         checksum.update(data)
         position += len(data)
         tally.add(len(data))
     return wrote
+
+
+def _write_at(handle: int, data: memoryview, position: int) -> None:
+    """All of it: a disk that becomes full takes a part first, and says so only the next time."""
+    while data:
+        count = os.pwrite(handle, data, position)
+        data, position = data[count:], position + count
 
 
 def _next(handle: int, window: memoryview, position: int, size: int) -> memoryview:

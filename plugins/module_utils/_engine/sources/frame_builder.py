@@ -28,9 +28,9 @@ class FrameBuilder:
         self._bundle = bytearray()
         self._waiting: list[tuple[Placed, int]] = []
 
-    def add(self, piece: Buffer, placed: Placed) -> None:
+    def add(self, piece: Buffer, placed: Placed, *, alone: bool = False) -> None:
         """Take a piece of at most a frame's size; whoever gave it may use its memory again."""
-        if len(piece) == FRAME_RAW_BYTES:
+        if alone or len(piece) == FRAME_RAW_BYTES:
             placed(self._packs.append(piece), 0)
             return
         if len(self._bundle) + len(piece) > FRAME_RAW_BYTES:

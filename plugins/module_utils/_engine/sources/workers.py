@@ -9,9 +9,10 @@ and reads and writes release the interpreter's lock.
 
 from __future__ import annotations
 
+import heapq
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from ..errors import PreconditionError
@@ -20,6 +21,7 @@ Item = TypeVar("Item")
 # What a worker does with an item, and what it does at the end.
 Worker = tuple[Callable[[Item], None], Callable[[], None]]
 _QUEUE_LENGTH = 256
+_LOOKED_AHEAD = 1000
 _POLL_SECONDS = 0.2
 
 
@@ -85,6 +87,17 @@ def require_some(count: int) -> None:
             "Set jobs to 1 or more.",
             code="setting_invalid",
         )
+
+
+def largest_first(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[Item]:
+    """The largest of the next thousand each time: else the last may be a large one that all but one worker wait for."""
+    waiting: list[tuple[int, int, Item]] = []
+    for number, item in enumerate(items):
+        heapq.heappush(waiting, (-size(item), number, item))
+        if len(waiting) > _LOOKED_AHEAD:
+            yield heapq.heappop(waiting)[-1]
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
 
 
 def run(items: Iterable[Item], workers: Sequence[Worker[Item]], failed: threading.Event | None = None) -> None:

@@ -178,7 +178,7 @@ class LocalStore:
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """Exactly `length` bytes."""
         try:
-            handle = os.open(self._path(name), os.O_RDONLY)
+            handle = os.open(f"{self.url}/{checked_object_name(name, self.url)}", os.O_RDONLY)
             try:
                 data = os.pread(handle, length, offset)
             finally:
