@@ -174,6 +174,8 @@ def test_from_a_standby_that_lags_that_has_caught_up_and_that_is_promoted(
     standby.sql("UPDATE touched SET word = 'promoted' WHERE n % 997 = 0")
     promoted, used = incremental(site, **address(standby))
     assert not used
+    site.cluster.start()  # whoever was left behind does not know it
+    site.refused("timeline_left_behind", "pg_backup")
     restored = new_place()
     where = {"destination": restored.data_directory, "port": restored.port, "socket_directory": restored.socket_dir}
     site.module("pg_restore", backup=promoted, target_immediate=True, **where)

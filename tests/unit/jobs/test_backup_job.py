@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import expect
@@ -16,7 +18,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup as backup_job
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry, Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import cluster_reader
 from fakes import MemoryStore, MemoryWriter
 from made_cluster import Cluster
@@ -99,6 +101,44 @@ def test_what_the_server_really_uses_is_what_is_backed_up(cluster: Cluster) -> N
     assert [entry.area for entry in entries if entry.path == "postgresql.conf"] == ["config"]
     paths = [entry.path for entry in entries]
     assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize(
+    ("timeline", "position", "in_recovery", "code"),
+    [
+        (1, "0/300500", False, None),
+        (1, "0/3004FF", False, "server_behind_its_backups"),
+        (1, "0/3004FF", True, None),  # a standby may lag
+        (2, "0/100", False, None),  # promoted, or restored and promoted
+    ],
+)
+def test_only_a_server_that_can_follow_its_backups_is_backed_up(
+    cluster: Cluster, timeline: int, position: str, in_recovery: bool, code: str | None
+) -> None:
+    cluster.back_up()
+    require_present(cluster, timeline, position, in_recovery, code)
+
+
+@pytest.mark.parametrize("in_recovery", [False, True])
+def test_a_server_that_was_left_behind_is_not_backed_up(cluster: Cluster, in_recovery: bool) -> None:
+    """It has the earlier timeline, whatever its WAL's position; right after a promotion only the history tells."""
+    header = made.header(incarnation=cluster.life.incarnation, timeline=2)
+    require_present(cluster, 1, "9/0", in_recovery, "timeline_left_behind", header)
+    (cluster.data / "pg_wal/00000002.history").touch()
+    require_present(cluster, 1, "9/0", in_recovery, None, header)
+    require_present(cluster, 1, "9/0", in_recovery, None, replace(header, timeline=9, incarnation="another"))
+
+
+def require_present(
+    cluster: Cluster, timeline: int, position: str, in_recovery: bool, code: str | None, *headers: Header
+) -> None:
+    """What `run` looks at before it decides anything."""
+    (cluster.data / "global/pg_control").write_bytes(made.control_bytes({48: ("<I", timeline)}))
+    cluster.connection.answers["asking the server for its position"] = [(position,)]
+    server = replace(cluster.server(), in_recovery=in_recovery)
+    with expect.failure(code) if code else contextlib.nullcontext():
+        known = list(headers) or cluster.stanza.headers()
+        backup_job._require_present(server, cluster.connection, cluster.life, known)
 
 
 # --- failures

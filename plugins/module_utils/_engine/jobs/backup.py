@@ -15,7 +15,7 @@ from ..postgres import config_files, control_file, data_directory, replication
 from ..postgres.backup_mode import BackupMode
 from ..postgres.connection import Connection, connect
 from ..postgres.server import Server, inspect
-from ..postgres.wal_names import Lsn
+from ..postgres.wal_names import Lsn, parse_lsn
 from ..priority import yield_to_others
 from ..report.events import PhaseStarted, Warned
 from ..repository import manifest
@@ -28,7 +28,7 @@ from ..sources.page_check import PageCheck
 from ..sources.previous import Previous
 from ..sources.tally import ByteTally
 from ..sources.workers import largest_first, require_some
-from . import claim
+from . import claim, lineage
 from .backup_claim import Claim
 from .backup_making import Facts, Making, Taken
 from .backup_packs import Packs
@@ -78,6 +78,7 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
         server = inspect(connection, request.cluster.data_directory)
         life, headers = _own_life(stanza, claim.known_life(stanza, server.data_directory), server)
         require_source(server, streams=request.cluster.receive.streams)
+        _require_present(server, connection, life, headers)
         made = decided(life, headers)
         if isinstance(made, BackupResult):
             return made
@@ -101,6 +102,15 @@ def require_source(server: Server, *, streams: bool) -> None:
             "Set up archiving first with the module pitr_configure or the playbook configure.yml.",
             code="archiving_off",
         )
+
+
+def _require_present(server: Server, connection: Connection, life: Incarnation, headers: list[manifest.Header]) -> None:
+    """A former primary, or an older copy of the cluster, would make backups that nothing archived goes with."""
+    position = None
+    if not server.in_recovery:
+        (lsn,) = connection.row("asking the server for its position", "SELECT pg_current_wal_flush_lsn()::text")
+        position = parse_lsn(lsn)
+    lineage.require_present(life, headers, claim.facts_of(server.data_directory).timeline, position)
 
 
 def _young_enough(headers: list[manifest.Header], max_age: timedelta | None, now: datetime) -> manifest.Header | None:

@@ -25,7 +25,7 @@ from ..postgres import control_file
 from ..postgres.backup_mode import BackupStop, parse_label
 from ..postgres.base_backup import BaseBackup, Ended
 from ..postgres.replication import RemoteServer, Replication
-from ..postgres.wal_names import Lsn, format_lsn
+from ..postgres.wal_names import Lsn
 from ..report.events import PhaseStarted, Warned
 from ..repository.digests import Digester
 from ..repository.manifest import Header
@@ -37,6 +37,7 @@ from ..sources.page_check import PageCheck
 from ..sources.path_index import PathIndex
 from ..sources.stream_files import StreamFiles
 from ..sources.tally import ByteTally
+from . import lineage
 from .backup_claim import Claim
 from .backup_making import Making, Taken
 from .backup_packs import Packs
@@ -56,25 +57,7 @@ def require_source(server: RemoteServer, stanza: Stanza, life: Incarnation, head
             "Set up archiving on its host with the module pitr_configure, or start its receiver (lifeboat receive).",
             code="archiving_off",
         )
-    own = [each for each in headers if each.incarnation == life.incarnation]
-    ahead = [each for each in own if each.timeline == server.timeline and each.stop_lsn > server.position]
-    if ahead and not server.in_recovery:
-        raise IntegrityError(
-            attempted,
-            f"its WAL has come as far as {format_lsn(server.position)}, but the backup {ahead[-1].backup_id} of the"
-            f" same timeline ended at {format_lsn(ahead[-1].stop_lsn)}: this is an older copy of the cluster.",
-            "Connect to the server that archives into this stanza, and give a clone a stanza of its own.",
-            code="server_behind_its_backups",
-        )
-    later = [each for each in own if each.timeline > server.timeline]
-    if later:
-        raise IntegrityError(
-            attempted,
-            f"it is on timeline {server.timeline}, but the backup {later[-1].backup_id} is of timeline"
-            f" {later[-1].timeline}: this is a former primary, a clone or a standby that was left behind.",
-            "Connect to the cluster's present primary, or to a standby that follows it.",
-            code="timeline_left_behind",
-        )
+    lineage.require_present(life, headers, server.timeline, None if server.in_recovery else server.position)
 
 
 class StreamBackup(Making):
