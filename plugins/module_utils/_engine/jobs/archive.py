@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -123,13 +124,22 @@ class Destination:
 
     def store(self, file_name: str, content: bytes | memoryview) -> bool:
         """Make the file durable; True when it is new, False when this very file was there already."""
+        with self._usable() as archive:
+            check_wal_file(file_name, content, archive.life)
+            return archive.store(file_name, content)
+
+    def store_partial(self, file_name: str, content: bytes) -> None:
+        """Make the beginning of a segment durable; what it begins with has been checked."""
+        with self._usable() as archive:
+            archive.partials.store(file_name, content)
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[WalArchive]:
         try:
             archive = self.archive()
-            check_wal_file(file_name, content, archive.life)
             archive.require_in_place()
-            new = archive.store(file_name, content)
+            yield archive
             archive.require_in_place()
-            return new
         except LifeboatError:
             self._archive = None
             raise

@@ -22,6 +22,7 @@ from ..postgres.wal_names import WalSegment
 from ..specs import ArchiveSpec, WalCopy
 from . import claim
 from .archive import Destination, read_wal_file
+from .receive_optional import OptionalPartials
 from .receive_spool import ReceiveSpool, SpoolOwner
 from .wal_debts import Debts
 from .wal_dropping import Dropping
@@ -62,10 +63,12 @@ class Uploader:
 
         self.required = places(archive.required)
         debts = spool.debts(owner)
-        self._debts = Debts(places(archive.optional), self.required[0], debts, clock, say)
+        optional = places(archive.optional)
+        self._debts = Debts(optional, self.required[0], debts, clock, say)
+        self._optional = OptionalPartials(places(archive.optional), spool, clock, say)
         self._dropping = Dropping(archive.drop_after, self.required, debts, self._size, clock, say)
         self._jobs = max(1, min(jobs, _MEMORY_BYTES // self._size))
-        self._workers = ThreadPoolExecutor(max(1, len(archive.optional)), "debts")
+        self._workers = ThreadPoolExecutor(max(1, len(optional)), "debts")
         self._done: set[str] = set()
         self._superseded: str | None = None  # up to where partials have been removed
         self.shipped = Shipped()
@@ -73,6 +76,7 @@ class Uploader:
     def close(self) -> None:
         """Wait for what is on its way."""
         self._workers.shutdown()
+        self._optional.close()
 
     def pending(self) -> list[WalSegment]:
         """Finished segments that not every required repository has yet, as far as is known here."""
@@ -81,6 +85,7 @@ class Uploader:
     def pay_debts(self) -> None:
         """What optional repositories lack goes to them beside everything else."""
         self._debts.work(self._workers, lambda: None)
+        self._optional.work()
 
     def round(self, *, partial: bool) -> None:
         """Bring away all that is finished, then, if it is time, what there is of the present segment."""
@@ -141,12 +146,11 @@ class Uploader:
         owner = self._owner
         head = content[: wal_page.HEADER_BYTES]
         wal_page.check_segment(head, segment.name, owner.system_identifier, owner.major_version, self._size)
+        self._optional.offer(segment, len(content))
         failure: LifeboatError | None = None
         for place in self.required:
             try:
-                archive = place.archive()
-                archive.require_in_place()
-                archive.partials.store(segment.name, content)
+                place.store_partial(segment.name, content)
             except LifeboatError as exc:
                 failure = failure or exc
         if failure is not None:
