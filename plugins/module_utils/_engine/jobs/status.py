@@ -19,7 +19,7 @@ from typing import Any
 from .. import wal_spool
 from ..clock import Clock, parse_utc
 from ..errors import LifeboatError
-from ..postgres import postmaster_pid, replication, server_log, slots
+from ..postgres import archiver, postmaster_pid, replication, server_log, slots
 from ..postgres.connection import Connection, connect
 from ..postgres.wal_names import segment_of
 from ..repository.access import stanza_of
@@ -32,7 +32,7 @@ from .receive_spool import ReceiveSpool
 
 THIRD_PARTY = ("psycopg", "psycopg.sql")
 _MOST_NAMED = 100
-_SERVER = """
+_SERVER = f"""
 SELECT current_setting('server_version_num')::int / 10000, (SELECT system_identifier FROM pg_control_system()),
        pg_is_in_recovery(),
        CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END,
@@ -41,8 +41,8 @@ SELECT current_setting('server_version_num')::int / 10000, (SELECT system_identi
        (SELECT setting FROM pg_settings WHERE name = 'archive_command'),
        last_archived_wal, extract(epoch FROM now() - last_archived_time)::float8,
        last_failed_wal, extract(epoch FROM now() - last_failed_time)::float8,
-       last_failed_time IS NOT NULL AND (last_archived_time IS NULL OR last_failed_time > last_archived_time),
-       (SELECT coalesce(array_agg(name ORDER BY name), '{}') FROM pg_settings WHERE pending_restart)
+       {archiver.FAILING},
+       (SELECT coalesce(array_agg(name ORDER BY name), '{{}}') FROM pg_settings WHERE pending_restart)
   FROM pg_stat_archiver
 """
 

@@ -93,18 +93,17 @@ class Survey:
 
     def wal_of(self, incarnation: str) -> dict[str, list[str]]:
         """Archived files of an incarnation: for each name the objects that hold it, of which there should be one."""
-        found: dict[str, list[str]] = {}
-        for name in self.objects:
-            if name.startswith(f"wal/{incarnation}/"):
-                found.setdefault(name.rpartition("/")[2].rpartition("-")[0], []).append(name)
-        return found
+        return self._by_file(f"wal/{incarnation}/", "-")
 
     def partials_of(self, incarnation: str) -> dict[str, list[str]]:
         """What receivers have shipped of unfinished segments of an incarnation: for each of them the objects."""
+        return self._by_file(f"partials/{incarnation}/", ".")
+
+    def _by_file(self, folder: str, behind_the_file: str) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name in self.objects:
-            if name.startswith(f"partials/{incarnation}/"):
-                found.setdefault(name.rpartition("/")[2].partition(".")[0], []).append(name)
+            if name.startswith(folder):
+                found.setdefault(name.rpartition("/")[2].partition(behind_the_file)[0], []).append(name)
         return found
 
 

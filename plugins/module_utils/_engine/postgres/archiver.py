@@ -10,6 +10,9 @@ from datetime import datetime
 
 from .connection import Connection
 
+# Whether the newest attempt failed, asked of `pg_stat_archiver`.
+FAILING = "last_failed_time IS NOT NULL AND (last_archived_time IS NULL OR last_failed_time > last_archived_time)"
+
 
 @dataclass(frozen=True)
 class ArchiverStatus:
@@ -21,13 +24,7 @@ class ArchiverStatus:
     failed_count: int
     last_failed: str | None
     last_failed_time: datetime | None
-
-    @property
-    def failing(self) -> bool:
-        """Whether the newest attempt failed."""
-        if self.last_failed_time is None:
-            return False
-        return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
+    failing: bool
 
     def describe_failure(self) -> str:
         """How archiving goes, in words."""
@@ -42,6 +39,6 @@ def status(connection: Connection) -> ArchiverStatus:
         *connection.row(
             "reading pg_stat_archiver",
             "SELECT archived_count, last_archived_wal, last_archived_time,"
-            " failed_count, last_failed_wal, last_failed_time FROM pg_stat_archiver",
+            f" failed_count, last_failed_wal, last_failed_time, {FAILING} FROM pg_stat_archiver",
         )
     )
