@@ -30,8 +30,8 @@ from .content import window
 if TYPE_CHECKING:
     from ..repository.block_map import Indices
 
-# Raw bytes of frames that all readers of a job together keep.
-_KEPT_BYTES = 96 << 20
+# Raw bytes of frames that all readers of a job together keep. More is no faster: it is more than the processor keeps.
+_KEPT_BYTES = 48 << 20
 # What is fetched together, at most.
 _LONGEST_FETCH = 4 << 20
 _MOST_TOGETHER = 16  # frames
@@ -92,8 +92,8 @@ class FileReader:
         """A frame's raw bytes; with it are fetched those that will be needed soon."""
         raw = self._kept.get(placed)
         if raw is None:
-            # Of each pack so much that all of it is still there when the file goes on in that pack.
-            run = order.run_from(placed, min(_LONGEST_FETCH, self._kept.most // order.packs // 2))
+            # Of each pack so much that it is still there when the file goes on in that pack.
+            run = order.run_from(placed, min(_LONGEST_FETCH, self._kept.most * 3 // 4 // order.packs))
             fetched = self._data.read_run(placed.pack, [each.frame for each in run])
             raw = fetched[0]
             for each, content in zip(run[::-1], fetched[::-1]):  # what is needed first is forgotten last
