@@ -136,6 +136,27 @@ def test_configure_does_what_check_mode_predicts_and_then_nothing_more(empty_hos
     assert "recovery key was made" not in again.output
 
 
+def test_all_repositories_get_the_wal_and_the_first_one_the_backups(empty_host: Host) -> None:
+    names, folder = ("first", "second", "spare"), empty_host.folder
+    (cluster,) = empty_host.variables["lifeboat_clusters"]
+    described = {
+        "lifeboat_repositories": [
+            {"name": name, "url": folder / name, "key_file": folder / f"keys/{name}.key"} for name in names
+        ],
+        "lifeboat_clusters": [{**cluster, "repositories": ["first", "second"], "optional_repositories": ["spare"]}],
+    }
+    done = empty_host.play("configure", archiving_restart=True, **described)
+    assert all(f"{HOST}:{folder}/keys/{name}.key" in done.output for name in names)
+
+    def segments(name: str) -> set[str]:
+        return {path.name[:24] for path in (folder / name).glob("stanzas/*/wal/*/*/*")}
+
+    assert segments("first") & segments("second")
+    wait_until(lambda: segments("spare") >= segments("first"), "the optional repository has what the first has")
+    assert {name for name in names if list((folder / name).glob("stanzas/*/backups/*"))} == {"first"}
+    assert not empty_host.play("configure", archiving_restart=True, **described).changed
+
+
 def state(host: Host) -> tuple[Any, ...]:
     """What is in the host's folder, and the server's settings."""
     return tree(host.folder), host.cluster.sql("SELECT name, setting FROM pg_settings ORDER BY 1")
