@@ -17,17 +17,20 @@ from support import Site, objects
 
 @pytest.fixture
 def standby(streaming: Site, new_folder: Callable[[], Path]) -> Iterator[Cluster]:
-    """A streaming standby of the site's cluster."""
+    """A streaming standby of the site's cluster: of several hosts only one port can be said, so it has the same."""
     folder = new_folder()
     replica = streaming.cluster.postgres.adopt(
-        folder / "data", streaming.cluster.port + 1, server_folder(folder / "s", 0o700)
+        folder / "data", streaming.cluster.port, server_folder(folder / "s", 0o700)
     )
     streaming.cluster.run(
         "pg_basebackup", "--pgdata", replica.data_directory, "--write-recovery-conf", "--checkpoint=fast"
     )
     replica.write_own_settings()
-    with replica:
+    replica.start("-c listen_addresses=")
+    try:
         yield replica
+    finally:
+        replica.remove()
 
 
 def where(cluster: Cluster) -> tuple[str, ...]:
@@ -92,6 +95,25 @@ def test_it_follows_a_promoted_standby_and_sets_aside_what_never_happened_there(
     place = new_place()
     restore(site, place)
     assert words_of(place) == ["by both", "by the new one", "last"]
+
+
+def test_of_several_hosts_it_follows_the_one_that_is_the_primary(
+    streaming: Site, standby: Cluster, new_folder: Callable[[], Path]
+) -> None:
+    site = streaming
+    hosts = "--login-host", f"{standby.socket_dir},{site.cluster.socket_dir}", "--login-port", str(standby.port)
+    with Receiver(site, new_folder() / "spool", *hosts) as receiver:
+        receiver.waits_until_says("receiving WAL")
+        old = finish_segment(site.cluster)
+        wait_until(lambda: old in archived(site.repository), "the primary's segment was archived")
+        ((position,),) = site.cluster.sql("SELECT pg_current_wal_flush_lsn()::text")
+        replayed = "SELECT pg_last_wal_replay_lsn() >= %(position)s::pg_lsn"
+        wait_until(lambda: standby.sql(replayed, position=position) == [(True,)], "the standby had caught up")
+        site.cluster.kill()
+        standby.postgres.run("pg_ctl", "promote", "--wait", "--pgdata", standby.data_directory)
+        new = finish_segment(standby)
+        assert new[:8] == "00000002"
+        wait_until(lambda: new in archived(site.repository), "the new primary's segment was archived")
 
 
 def test_a_partial_serves_a_target_in_it_and_never_a_standby(

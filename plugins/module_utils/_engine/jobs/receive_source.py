@@ -174,7 +174,7 @@ class Source:
                     f"its WAL has come as far as {format_lsn(server.position)}, but everything before"
                     f" {format_lsn(following.start_lsn)} was received already."
                 )
-            return following
+            return self._next_on(way, following, size)
         folder = self._spool.set_aside(behind, self._clock)
         begin = way.segment(min([following.number, *(each.number for each in behind)]), size)
         self._warn(
@@ -183,6 +183,16 @@ class Source:
             f" archived; receiving goes on with {begin.name}"
         )
         self._spool.seed(begin)
+        return begin
+
+    def _next_on(self, way: Way, following: WalSegment, size: int) -> WalSegment:
+        """Where a timeline was left right at the end of what was received, its child goes on.
+
+        pg_receivewal would ask for the old one from there, of which the server has nothing to send, and fail for ever.
+        """
+        begin = way.segment(following.number, size)
+        if begin != following:
+            self._spool.seed(begin)
         return begin
 
     def _slot(self, sql: Connection) -> Slot:
