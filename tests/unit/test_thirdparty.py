@@ -37,19 +37,20 @@ def test_the_first_missing_one_of_many_is_named(monkeypatch: pytest.MonkeyPatch)
     assert failure.value.details["package"] == "numpy"
 
 
+def said_by(script: str) -> list[str]:
+    """The words that a fresh interpreter prints."""
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_packages_can_be_looked_for_without_importing_them() -> None:
     script = (
         f"import sys; from {ENGINE} import thirdparty;"
         " thirdparty.require_installed(['psycopg', 'psycopg.sql', 'numpy', 'xxhash']);"
         " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not {*thirdparty.PACKAGES} & set(done.stdout.split())
+    said = said_by(script)
+    assert not {*thirdparty.PACKAGES} & set(said)
 
 
 def test_numpy_starts_no_threads_and_leaves_no_trace_of_that() -> None:
@@ -57,13 +58,8 @@ def test_numpy_starts_no_threads_and_leaves_no_trace_of_that() -> None:
         f"import os, sys; from {ENGINE} import thirdparty; thirdparty.require('numpy');"
         " print(len(os.listdir('/proc/self/task')), 'OPENBLAS_NUM_THREADS' in os.environ)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["1", "False"]
+    said = said_by(script)
+    assert said == ["1", "False"]
 
 
 def test_one_that_is_not_installed_is_named_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,11 +74,6 @@ def test_archiving_a_file_imports_nothing_heavy() -> None:
         f"import sys; import {ENGINE}.cli, {ENGINE}.jobs.archive, {ENGINE}.jobs.fetch;"
         " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = said_by(script)
     heavy = {*thirdparty.PACKAGES, "ansible", "subprocess", "tempfile", "multiprocessing"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & set(said)
