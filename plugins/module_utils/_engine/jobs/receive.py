@@ -33,6 +33,7 @@ from ..specs import ArchiveSpec, ClusterSpec
 from .receive_source import Found, Source
 from .receive_spool import ReceiveSpool, SpoolOwner
 from .receive_upload import Uploader
+from .retry import Retry
 
 THIRD_PARTY = ("psycopg",)
 _LONGEST_TICK = 0.5
@@ -110,8 +111,8 @@ class _Receiver:
         self._state = "starting"
         self._troubles: dict[str, str] = {}  # what of -> what, as long as it lasts
         self._gaps: list[str] = []
-        self._start = _Retry(clock)
-        self._upload = _Retry(clock)
+        self._start = Retry(clock, _FIRST_PAUSE, _LONGEST_PAUSE)
+        self._upload = Retry(clock, _FIRST_PAUSE, _LONGEST_PAUSE)
         self._watch_at = 0.0
         self._ship_at = 0.0
         self._rounds = ThreadPoolExecutor(1, "round")
@@ -322,25 +323,6 @@ class _Receiver:
                 "troubles": list(self._troubles.values()),
             }
         )
-
-
-class _Retry:
-    """Waits longer after each failure, up to a limit."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._pause = 0.0
-        self._at = 0.0
-
-    def due(self) -> bool:
-        return self._clock.monotonic() >= self._at
-
-    def failed(self) -> None:
-        self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
-        self._at = self._clock.monotonic() + self._pause
-
-    def worked(self) -> None:
-        self._pause = self._at = 0.0
 
 
 def stop_on_signals(stop: threading.Event) -> None:

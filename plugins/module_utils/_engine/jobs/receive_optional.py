@@ -17,6 +17,7 @@ from ..errors import LifeboatError
 from ..postgres.wal_names import WalSegment
 from .archive import Destination
 from .receive_spool import ReceiveSpool
+from .retry import Retry
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
@@ -53,26 +54,24 @@ class _Copy:
         self.wanted: tuple[WalSegment, int] | None = None
         self._place = place
         self._spool = spool
-        self._clock = clock
         self._say = say
         self._has: tuple[WalSegment, int] | None = None
         self._running: Future[None] | None = None
-        self._not_before = self._pause = 0.0
+        self._retry = Retry(clock, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     def work(self, workers: ThreadPoolExecutor) -> None:
         if self._running is not None and self._running.done():
             error, self._running = self._running.exception(), None
             self._judge(error)
         wanted = self.wanted
-        if self._running is None and wanted not in (None, self._has) and self._clock.monotonic() >= self._not_before:
+        if self._running is None and wanted not in (None, self._has) and self._retry.due():
             self._running = workers.submit(self._bring, wanted)
 
     def _judge(self, error: BaseException | None) -> None:
         if error is None:
-            self._pause = 0.0
+            self._retry.worked()
             return
-        self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
-        self._not_before = self._clock.monotonic() + self._pause
+        self._retry.failed()
         message = f"[{error.code}]: {error.message}" if isinstance(error, LifeboatError) else repr(error)
         self._say(f"the optional repository {self._place.name} lacks what there is of the present segment: {message}")
 

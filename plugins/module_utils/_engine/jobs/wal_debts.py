@@ -20,6 +20,7 @@ from ..clock import Clock
 from ..errors import LifeboatError
 from ..wal_spool import WalSpool
 from .archive import Destination
+from .retry import Retry
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
@@ -61,11 +62,9 @@ class _Debt:
     def __init__(self, place: Destination, spool: WalSpool, clock: Clock) -> None:
         self._place = place
         self._spool = spool
-        self._clock = clock
         self._folder = spool.owed(place.name)
         self._running: Future[None] | None = None
-        self._not_before = 0.0
-        self._pause = 0.0
+        self._retry = Retry(clock, _FIRST_PAUSE, _LONGEST_PAUSE)
         make_folders(self._folder)
 
     def owe(self, file_name: str) -> None:
@@ -78,7 +77,7 @@ class _Debt:
         return self._running is not None
 
     def start(self, workers: ThreadPoolExecutor, source: Destination, ring: Callable[[], None]) -> None:
-        if self._running is not None or self._clock.monotonic() < self._not_before:
+        if self._running is not None or not self._retry.due():
             return
         files = self.files()
         if files:
@@ -90,10 +89,9 @@ class _Debt:
             return
         error, self._running = self._running.exception(), None
         if error is None:
-            self._pause = 0.0
+            self._retry.worked()
             return
-        self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
-        self._not_before = self._clock.monotonic() + self._pause
+        self._retry.failed()
         message = f"[{error.code}]: {error.message}" if isinstance(error, LifeboatError) else repr(error)
         say(f"the optional repository {self._place.name} lags behind: {message}")
 
