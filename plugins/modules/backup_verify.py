@@ -186,7 +186,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
     targets,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, verify_restore
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restore
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify import restoring as verify_restore
 
 ASSERTION = {
     "name": {"type": "str", "required": True},

@@ -219,7 +219,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup, summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import CLASSES, DEFAULT_CLASS
 

@@ -170,11 +170,12 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
-    create_repository,
-    elsewhere,
-    expire,
-    expire_summary,
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository import (
+    create as create_repository,
+)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import elsewhere, expire
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import (
+    summary as expire_summary,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 

@@ -269,13 +269,13 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
-    create_repository,
-    info,
-    status,
-    status_summary,
-    summary,
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository import (
+    create as create_repository,
 )
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status import gather as status
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status import info
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status import summary as status_summary
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 
 

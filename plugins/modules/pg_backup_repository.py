@@ -177,7 +177,9 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new, provided
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository import (
+    create as create_repository,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 
 

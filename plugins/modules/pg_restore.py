@@ -266,7 +266,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
     targets,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore, restore_files
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import files as restore_files
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restore
 
 
 def main() -> None:

@@ -228,7 +228,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import archiving, arguments, runner, settings
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import configure_archiving
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving import (
+    configure as configure_archiving,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
 

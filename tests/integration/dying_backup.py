@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import Intents
 from dying import DyingSink, die, specs
 

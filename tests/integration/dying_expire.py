@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import expire
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import expire
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.store.local import LocalStore
 from dying import DyingSink, die, specs
 

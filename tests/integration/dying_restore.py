@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import durable
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restore
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
 from dying import DyingSink, die, specs
 

@@ -27,7 +27,8 @@ from typing import Any
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup, verify_content
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify import content as verify_content
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import ClusterSpec, RepositorySpec

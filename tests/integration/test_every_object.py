@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch, verify_content
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify import content as verify_content
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import fetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import Intents

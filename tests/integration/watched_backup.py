@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Event
 
 NOTES: list[tuple[str, str]] = []

@@ -12,8 +12,8 @@ from typing import Any
 
 import made
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup_policy import decide
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup.policy import decide
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.server import Server
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Incarnation, Stanza

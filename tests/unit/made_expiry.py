@@ -10,8 +10,8 @@ from collections.abc import Callable
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import (
     InterruptedJobError,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.elsewhere import Backups
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.expire import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.elsewhere import Backups
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.expire import (
     ExpireResult,
     Expiry,
 )

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import cli, cli_jobs, config, retention_policy
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import expire, fetch
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import expire
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import fetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import access
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.key_files import generate_key_file
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import create

@@ -71,7 +71,7 @@ def test_one_that_is_not_installed_is_named_before_the_work_begins(monkeypatch: 
 
 def test_archiving_a_file_imports_nothing_heavy() -> None:
     script = (
-        f"import sys; import {ENGINE}.cli, {ENGINE}.jobs.archive, {ENGINE}.jobs.fetch;"
+        f"import sys; import {ENGINE}.cli, {ENGINE}.jobs.wal.archive, {ENGINE}.jobs.wal.fetch;"
         " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     said = said_by(script)

@@ -22,20 +22,29 @@ sys.path.insert(0, os.path.realpath(sys.argv[1]))
 if TYPE_CHECKING:
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import as_owner, clock, config, process
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import specs as spec
-    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import (
-        archiving_request,
-        archiving_settings,
-        configure_archiving,
-        create_repository,
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving import (
+        configure as configure_archiving,
     )
-    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore as restoring
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving import (
+        request as archiving_request,
+    )
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving import (
+        settings as archiving_settings,
+    )
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository import (
+        create as create_repository,
+    )
+    from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restoring
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres import recovery_settings
     from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report import terminal
 else:
     from lifeboat import as_owner, clock, config, process
-    from lifeboat.jobs import archiving_request, archiving_settings, configure_archiving, create_repository
-    from lifeboat.jobs import restore as restoring
+    from lifeboat.jobs.archiving import configure as configure_archiving
+    from lifeboat.jobs.archiving import request as archiving_request
+    from lifeboat.jobs.archiving import settings as archiving_settings
+    from lifeboat.jobs.repository import create as create_repository
+    from lifeboat.jobs.restore import physical as restoring
     from lifeboat.postgres import recovery_settings
     from lifeboat.report import terminal
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .._engine.jobs.archiving_request import NEVER, REPORT, WHEN_NEEDED, ArchivingRequest, ArchivingResult
-from .._engine.jobs.archiving_settings import SettingOptions
+from .._engine.jobs.archiving.request import NEVER, REPORT, WHEN_NEEDED, ArchivingRequest, ArchivingResult
+from .._engine.jobs.archiving.settings import SettingOptions
 from .._engine.specs import ClusterSpec, RepositorySpec
 from . import arguments, settings
 

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from .._engine.clock import SystemClock, utc_text
-from .._engine.jobs import verify
-from .._engine.jobs.checks import Assertion, Check
-from .._engine.jobs.verify_restore import ScratchRequest
+from .._engine.jobs.verify import prove as verify
+from .._engine.jobs.verify.checks import Assertion, Check
+from .._engine.jobs.verify.restoring import ScratchRequest
 from .._engine.ports import ProgressSink
 from .._engine.process import Runner
 

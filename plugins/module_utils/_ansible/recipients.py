@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .._engine.jobs.recipients import Described, RecipientsResult, WantedRecipient
+from .._engine.jobs.repository.recipients import Described, RecipientsResult, WantedRecipient
 from .._engine.specs import KeySpec
 
 OPTION: dict[str, Any] = {

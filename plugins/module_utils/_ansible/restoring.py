@@ -13,8 +13,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.clock import SystemClock
-from .._engine.jobs import restore, restore_files, summary
-from .._engine.jobs.recovery import Standby, follow
+from .._engine.jobs import summary
+from .._engine.jobs.restore import files as restore_files
+from .._engine.jobs.restore import physical as restore
+from .._engine.jobs.restore.recovery import Standby, follow
 from .._engine.ports import ProgressSink
 from .._engine.process import Runner
 from .._engine.specs import ClusterSpec, RepositorySpec

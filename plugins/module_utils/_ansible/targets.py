@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._engine.clock import SystemClock
-from .._engine.jobs.target_text import Target, TargetText
+from .._engine.jobs.restore.target_text import Target, TargetText
 from .arguments import Spec
 
 TARGET: Spec = {

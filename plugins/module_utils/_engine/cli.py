@@ -274,7 +274,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _archive_push(arguments: argparse.Namespace) -> int:
     """All of it here and now; `foreground` comes here when there is no background to do it."""
-    from .jobs import archive
+    from .jobs.wal import archive
 
     cluster, spec = _archive(arguments)
     request = archive.ArchiveRequest(
@@ -298,7 +298,7 @@ def _data_directory(arguments: argparse.Namespace, cluster: ClusterSpec) -> Path
 def _archive_pusher(arguments: argparse.Namespace) -> int:
     from . import config
     from .clock import SystemClock
-    from .jobs import pusher
+    from .jobs.wal import pusher
 
     cluster, spec = _archive(arguments)
     request = pusher.PusherRequest(
@@ -319,7 +319,7 @@ def _receive(arguments: argparse.Namespace) -> int:
 
     from . import config
     from .clock import SystemClock
-    from .jobs import receive
+    from .jobs.receive import receiver as receive
     from .process import Runner
     from .report.job_file import open_job
     from .report.tee import Tee
@@ -336,7 +336,7 @@ def _receive(arguments: argparse.Namespace) -> int:
 
 def _archive_fetcher(arguments: argparse.Namespace) -> int:
     from .clock import SystemClock
-    from .jobs import prefetch
+    from .jobs.wal import prefetch
 
     cluster, repository = _specs(arguments)
     request = prefetch.PrefetchRequest(
@@ -354,7 +354,7 @@ def _archive_fetcher(arguments: argparse.Namespace) -> int:
 def _claim(arguments: argparse.Namespace) -> int:
     from . import as_owner
     from .clock import SystemClock
-    from .jobs import claim
+    from .jobs.wal import claim
     from .report.terminal import TerminalSink
 
     cluster, spec = _archive(arguments)
@@ -370,7 +370,7 @@ def _claim(arguments: argparse.Namespace) -> int:
 
 
 def _archive_fetch(arguments: argparse.Namespace) -> int:
-    from .jobs import fetch
+    from .jobs.wal import fetch
 
     cluster, repository = _specs(arguments)
     found = fetch.fetch(

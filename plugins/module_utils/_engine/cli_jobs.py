@@ -27,8 +27,9 @@ from .report.wording import duration_text, size_text
 from .specs import ClusterSpec, RepositorySpec
 
 if TYPE_CHECKING:
-    from .jobs import restore, target_text
-    from .jobs.recovery import Standby
+    from .jobs.restore import physical as restore
+    from .jobs.restore import target_text
+    from .jobs.restore.recovery import Standby
 
 _MEGABYTE = 1_000_000
 Command = Callable[[argparse.Namespace, ClusterSpec, RepositorySpec], int]
@@ -43,7 +44,8 @@ def _print(text: str) -> None:
 
 
 def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from .jobs import backup, summary
+    from .jobs import summary
+    from .jobs.backup import physical as backup
 
     request = backup.BackupRequest(
         cluster,
@@ -73,7 +75,8 @@ def _backup(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from .jobs import info, summary
+    from .jobs import summary
+    from .jobs.status import info
 
     found = summary.info(info.read(repository, cluster.stanza))
     if arguments.json:
@@ -95,7 +98,7 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
 
 
 def _target(arguments: argparse.Namespace) -> target_text.Target:
-    from .jobs import target_text
+    from .jobs.restore import target_text
 
     text = target_text.TargetText(
         time=arguments.target_time,
@@ -113,7 +116,7 @@ def _target(arguments: argparse.Namespace) -> target_text.Target:
 def _standby(arguments: argparse.Namespace, cluster: ClusterSpec) -> Standby | None:
     if not arguments.standby:
         return None
-    from .jobs.recovery import Standby, follow
+    from .jobs.restore.recovery import Standby, follow
 
     conninfo, slot = arguments.primary_conninfo, arguments.primary_slot_name
     return follow(cluster.connection, cluster.data_directory, slot) if conninfo is None else Standby(conninfo, slot)
@@ -122,7 +125,7 @@ def _standby(arguments: argparse.Namespace, cluster: ClusterSpec) -> Standby | N
 def _restore_request(
     arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec, directory: Path
 ) -> restore.RestoreRequest:
-    from .jobs import restore
+    from .jobs.restore import physical as restore
 
     return restore.RestoreRequest(
         repository=repository,
@@ -140,7 +143,8 @@ def _restore_request(
 
 
 def _restore_files(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from .jobs import restore_files, summary
+    from .jobs import summary
+    from .jobs.restore import files as restore_files
 
     request = restore_files.FilesRequest(
         repository,
@@ -177,7 +181,8 @@ def _restore_files(arguments: argparse.Namespace, cluster: ClusterSpec, reposito
 def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
     if arguments.file:
         return _restore_files(arguments, cluster, repository)
-    from .jobs import restore, summary
+    from .jobs import summary
+    from .jobs.restore import physical as restore
 
     request = replace(
         _restore_request(arguments, cluster, repository, arguments.destination.absolute()),
@@ -208,7 +213,8 @@ def _restore(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Re
 
 
 def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from .jobs import verify, verify_restore
+    from .jobs.verify import prove as verify
+    from .jobs.verify import restoring as verify_restore
 
     scratch = arguments.scratch_directory.absolute()
     request = verify_restore.ScratchRequest(
@@ -237,7 +243,9 @@ def _verify(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
     from . import config, retention_policy
-    from .jobs import create_repository, elsewhere, expire, expire_summary
+    from .jobs.repository import create as create_repository
+    from .jobs.retention import elsewhere, expire
+    from .jobs.retention import summary as expire_summary
 
     path = arguments.config or config.DEFAULT_PATH
     others = config.other_repositories(path, arguments.cluster, repository) if arguments.cluster else ()
@@ -260,7 +268,8 @@ def _expire(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Rep
 
 
 def _restore_point(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
-    from .jobs import restore_point, summary
+    from .jobs import summary
+    from .jobs.restore import restore_point
 
     request = restore_point.PointRequest(cluster, repository, arguments.name, arguments.archive_wait)
 

@@ -14,7 +14,8 @@ from typing import Any
 from .as_owner import owner_for_cluster, run_job
 from .clock import SystemClock
 from .errors import LifeboatError
-from .jobs import status, status_summary
+from .jobs.status import gather as status
+from .jobs.status import summary as status_summary
 from .ports import ProgressSink
 from .report.terminal import TerminalSink
 from .repository.access import prepare

@@ -10,23 +10,18 @@ installs the on-host command reaches all of it here.
 from __future__ import annotations
 
 from . import agent_bundle, cli, foreground
-from .jobs import (
-    archive,
-    backup,
-    configure_archiving,
-    create_repository,
-    expire,
-    fetch,
-    info,
-    prefetch,
-    pusher,
-    receive,
-    register_remote,
-    restore,
-    restore_files,
-    restore_point,
-    verify,
-)
+from .jobs.archiving import configure as configure_archiving
+from .jobs.archiving import register_remote
+from .jobs.backup import physical as backup
+from .jobs.receive import receiver as receive
+from .jobs.repository import create as create_repository
+from .jobs.restore import files as restore_files
+from .jobs.restore import physical as restore
+from .jobs.restore import restore_point
+from .jobs.retention import expire
+from .jobs.status import info
+from .jobs.verify import prove as verify
+from .jobs.wal import archive, fetch, prefetch, pusher
 from .report import job_file, tee
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import proof
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.checks import Assertion, Check
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify import VerifyResult
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify.checks import Assertion, Check
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify.prove import VerifyResult
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.phases import PhaseTime
 
 GOOD, BAD = Check("files", True, "all there"), Check("amcheck", False, "an index is damaged")

@@ -12,9 +12,9 @@ import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import archive, fetch
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.fetch import FetchRequest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.salvage import salvage_wal
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore.salvage import salvage_wal
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import archive, fetch
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal.fetch import FetchRequest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import WalArchive
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import (

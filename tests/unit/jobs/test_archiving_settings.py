@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving_settings import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving.settings import (
     Noted,
     SettingOptions,
     legacy_record,

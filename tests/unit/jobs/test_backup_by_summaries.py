@@ -15,7 +15,9 @@ from pathlib import Path
 import made
 import pytest
 import round_trip
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import wal_summary_wait
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import (
+    summaries as wal_summary_wait,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import Lsn, format_lsn
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_summaries import union
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Warned

@@ -11,7 +11,7 @@ from typing import Any
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import InterruptedJobError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import making as backup_making
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import layout, pack_lists
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.condemned import Condemned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import (

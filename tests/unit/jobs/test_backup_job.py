@@ -16,8 +16,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
     InterruptedJobError,
     StorageError,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup as backup_job
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import making as backup_making
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup_job
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import FileEntry, Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sources import cluster_reader
 from fakes import MemoryStore, MemoryWriter

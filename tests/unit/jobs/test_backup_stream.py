@@ -14,7 +14,7 @@ import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import as_owner, config
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_stream
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import stream as backup_stream
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.replication import RemoteServer
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.stanza import Incarnation, Stanza

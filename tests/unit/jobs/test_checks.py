@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import PreconditionError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.checks import Assertion, Check, attempt
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.verify.checks import (
+    Assertion,
+    Check,
+    attempt,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import choose
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import choose
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.recovery_settings import (
     RecoveryTarget,
 )

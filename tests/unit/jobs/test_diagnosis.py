@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import LifeboatError, PreconditionError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import status_summary
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.diagnosis import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status import summary as status_summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status.diagnosis import (
     CRITICAL,
     WARNING,
     Lag,
     archive_lag,
     judge,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.diagnosis_facts import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status.facts import (
     BackupFacts,
     ClusterFacts,
     HostFacts,

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import expire_summary
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.expire import (
-    Amount,
-    Expiry,
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import (
+    summary as expire_summary,
 )
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.expire import Amount, Expiry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Warned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import pack_lists
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header

@@ -14,11 +14,9 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
     InterruptedJobError,
     StorageError,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.expire import (
-    Expiry,
-)
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.survey import RESUMABLE
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import making as backup_making
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.expire import Expiry
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.survey import RESUMABLE
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Warned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.condemned import Condemned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import (

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import made
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.elsewhere import Backups, Elsewhere
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.elsewhere import (
+    Backups,
+    Elsewhere,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.report.events import Warned
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import WalArchive
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import KeySpec, RepositorySpec

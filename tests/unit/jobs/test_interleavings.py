@@ -26,8 +26,8 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
     InterruptedJobError,
     LifeboatError,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import backup_making
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.expire import Expiry
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import making as backup_making
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.expire import Expiry
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository import pack_lists
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.intents import Holder, Intents
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header

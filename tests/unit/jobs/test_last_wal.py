@@ -10,7 +10,8 @@ from pathlib import Path
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch, info, last_wal
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.status import info
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import fetch, last_wal
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import (
     format_lsn,
     parse_segment_name,

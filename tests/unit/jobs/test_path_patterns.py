@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.path_patterns import PathPattern
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore.path_patterns import PathPattern
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import
     wal_spool,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock, SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import fetch, prefetch
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import fetch, prefetch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.wal import ArchivedFile, WalArchive
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import RepositorySpec

@@ -18,10 +18,10 @@ import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import wal_spool
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import archive, claim, pusher
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.configure_archiving import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.archiving.configure import (
     archive_command,
 )
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal import archive, claim, pusher
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.key_files import generate_key_file
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import create

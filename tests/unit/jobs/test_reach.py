@@ -14,8 +14,8 @@ from typing import Any
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import choose
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.reach import Reach, TargetSearch
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import choose
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore.reach import Reach, TargetSearch
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.programs import Programs
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.recovery_settings import (
     RecoveryTarget,

@@ -13,11 +13,11 @@ import expect
 import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive_spool import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive.spool import (
     ReceiveSpool,
     SpoolOwner,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive_upload import Uploader
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive.upload import Uploader
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.access import stanza_of
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.key_files import generate_key_file
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.repository import create

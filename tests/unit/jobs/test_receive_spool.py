@@ -10,7 +10,7 @@ from pathlib import Path
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive_spool import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.receive.spool import (
     ReceiveSpool,
     SpoolOwner,
 )

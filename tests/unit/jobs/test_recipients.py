@@ -11,8 +11,10 @@ from typing import Any
 import expect
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import Clock
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import create_repository
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.recipients import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository import (
+    create as create_repository,
+)
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.repository.recipients import (
     RecipientsResult,
     WantedRecipient,
     check,

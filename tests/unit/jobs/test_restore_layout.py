@@ -17,8 +17,9 @@ import made
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import durable
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import InterruptedJobError
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import restore_layout, restore_writer
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore_layout import MARKER, Layout
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import layout as restore_layout
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import writer as restore_writer
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore.layout import MARKER, Layout
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import (
     DirectoryEntry,
     FileEntry,

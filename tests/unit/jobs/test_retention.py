@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import utc_text
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention import Verdict, judge
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.plan import Verdict, judge
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import (
     CLASSES,

@@ -10,7 +10,7 @@ from typing import Any
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.target_text import (
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore.target_text import (
     TargetText,
     parse_time,
 )

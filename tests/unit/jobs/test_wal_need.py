@@ -9,7 +9,10 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.wal_need import Histories, WalNeed
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.wal_need import (
+    Histories,
+    WalNeed,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.timelines import Fork
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.postgres.wal_names import WalSegment
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header

@@ -13,9 +13,9 @@ from ..postgres.wal_names import format_lsn
 from ..repository.manifest import Header
 
 if TYPE_CHECKING:
-    from .info import Info
-    from .restore import RestoreResult
-    from .restore_point import PointResult
+    from .restore.physical import RestoreResult
+    from .restore.restore_point import PointResult
+    from .status.info import Info
 
 
 def backup(header: Header) -> dict[str, Any]:
