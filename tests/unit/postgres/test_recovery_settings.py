@@ -40,11 +40,13 @@ def test_our_settings_come_after_all_others_because_the_last_wins() -> None:
 
 def test_a_target_that_was_reached_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
     target = RecoveryTarget(name="recovery_target_time = 'x'")
-    settings = {"archive_mode": "off", **target.settings(2), "restore_command": "recovery_target"}
-    (tmp_path / "postgresql.auto.conf").write_text(recovery_settings.render("port = 5432\n", settings))
+    only_for_it = {**target.settings(2), **recovery_settings.unprefetched(15)}
+    settings = {"archive_mode": "off", **only_for_it, "restore_command": "recovery_target"}
+    theirs = "port = 5432\nrecovery_prefetch = off\n"
+    (tmp_path / "postgresql.auto.conf").write_text(recovery_settings.render(theirs, settings))
     old_targets.forget(tmp_path)
     old_targets.forget(tmp_path / "nothing")
-    expected = recovery_settings.render("port = 5432\n", {"archive_mode": "off", "restore_command": "recovery_target"})
+    expected = recovery_settings.render(theirs, {"archive_mode": "off", "restore_command": "recovery_target"})
     assert (tmp_path / "postgresql.auto.conf").read_text() == expected
 
 

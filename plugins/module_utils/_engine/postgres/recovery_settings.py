@@ -95,9 +95,17 @@ def _time_text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")
 
 
-def before_a_gap(major: int) -> dict[str, str]:
-    """For WAL of which a later part is missing: a server that reads ahead, as from 15 on, would fall into the gap."""
-    return {"recovery_prefetch": "off"} if major >= 15 else {}
+PREFETCH = "recovery_prefetch"
+
+
+def unprefetched(major: int) -> dict[str, str]:
+    """A recovery from the archive does not read ahead the pages that WAL is about to change, as servers do from 15 on.
+
+    The first change of a page brings all of it, and from then on it is in memory. The server looks ahead only for
+    changes without the page: it finds those that come right behind the whole page, and reads from a cold disk what it
+    then overwrites. And where a later part of the WAL is missing, reading ahead would fall into the gap.
+    """
+    return {PREFETCH: "off"} if major >= 15 else {}
 
 
 def unsummarized(major: int) -> dict[str, str]:

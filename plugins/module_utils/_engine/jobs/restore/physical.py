@@ -104,7 +104,8 @@ def prepare(
             newer_tablespaces.require_none(cluster, header, replaced)
     if not request.delta:
         require_space(request.data_directory, header.raw_bytes)
-    settings = recovery_settings.before_a_gap(header.major_version) if reach.missing else {}
+    whole = request.standby is not None and not reach.missing  # what follows a primary for ever reads ahead as it likes
+    settings = {} if whole else recovery_settings.unprefetched(header.major_version)
     settings.update(_own_settings(request))
     plan = RecoveryPlan(
         stanza=stanza,
