@@ -28,6 +28,7 @@ class Partial:
     length: int
     digest: str
     object_name: str
+    stored_bytes: int
 
 
 class Partials:
@@ -46,7 +47,7 @@ class Partials:
         for info in self._repository.store.list(prefix):
             file_name, _dot, rest = info.name[len(self._folder) :].partition(".")
             length, _dash, digest = rest.partition("-")
-            found.append(Partial(file_name, int(length, 16), digest, info.name))
+            found.append(Partial(file_name, int(length, 16), digest, info.name, info.size))
         return sorted(found, key=lambda each: (each.file_name, each.length))
 
     def newest(self, timeline: int) -> Partial | None:
@@ -69,29 +70,15 @@ class Partials:
         """Make the beginning of a segment durable, and let shorter ones of it go."""
         digest = self._repository.keys.content_digest(content)
         name = f"{self._folder}{file_name}.{len(content):08X}-{digest}"
-        with self._repository.store.writer(name) as writer:
-            identity = self._identity(file_name, len(content))
-            stream = self._repository.stream_writer(writer, "data", identity, WAL_LEVEL)
-            stream.write(content)
-            stream.finish()
-            writer.commit()
+        self._repository.put_content(name, self._identity(file_name, len(content)), content, WAL_LEVEL)
         for each in self.there(int(file_name[:8], 16)):
             if each.file_name == file_name and each.length < len(content):
                 self._repository.store.delete(each.object_name)
 
     def fetch(self, partial: Partial) -> bytes:
         """The content, authenticated and checked; it ends where what was received ended."""
-        identity = self._identity(partial.file_name, partial.length)
-        content = b"".join(self._repository.read_stream(partial.object_name, "data", identity))
-        if self._repository.keys.content_digest(content) != partial.digest or len(content) != partial.length:
-            raise IntegrityError(
-                f"reading {partial.object_name} in {self._repository.store.url}",
-                "its content does not match its name.",
-                "Restore this object from another copy of the repository, or choose a target before it.",
-                code="object_damaged",
-                object=partial.object_name,
-            )
-        return content
+        name, identity = partial.object_name, self._identity(partial.file_name, partial.length)
+        return b"".join(self._repository.read_content(name, identity, partial.stored_bytes, partial.digest))
 
     def remove_up_to(self, file_name: str) -> None:
         """Let go what is superseded: of this segment and earlier ones of its timeline, now that it is durable."""

@@ -22,6 +22,7 @@ from .sealed import Sealer, StreamWriter, read_stream
 
 FORMAT = 1
 METADATA_LEVEL = 3
+_CONTENT_READ_BYTES = 16 << 20
 # The label of whose key the repository was made with.
 FIRST_RECIPIENT = "primary"
 
@@ -66,6 +67,33 @@ class Repository:
     def read_stream(self, name: str, role: str, identity: str) -> Iterator[bytes]:
         """A sealed object's raw bytes, authenticated piece by piece."""
         return read_stream(self.store, name, self.keys_of, role, identity)
+
+    def put_content(self, name: str, identity: str, content: bytes | memoryview, level: int) -> None:
+        """Seal data as an object of its own."""
+        with self.store.writer(name) as writer:
+            stream = self.stream_writer(writer, "data", identity, level)
+            stream.write(content)
+            stream.finish()
+            writer.commit()
+
+    def read_content(self, name: str, identity: str, size: int, digest: str) -> Iterator[bytes]:
+        """Data that was sealed as an object of its own, authenticated piece by piece, in as few requests as memory
+        allows. At the end, all of it is checked against the digest in its name: only who gets there has it.
+        """
+        found = self.keys.digest_of_content()
+        for piece in read_stream(
+            self.store, name, self.keys_of, "data", identity, size=size, at_once=_CONTENT_READ_BYTES
+        ):
+            found.update(piece)
+            yield piece
+        if found.hexdigest() != digest:
+            raise IntegrityError(
+                f"reading {name} in {self.store.url}",
+                "its content does not match the digest in its name.",
+                "Restore this object from another copy of the repository.",
+                code="object_damaged",
+                object=name,
+            )
 
     def put_document(self, name: str, identity: str, document: dict[str, Any], *, if_absent: bool = False) -> bool:
         """Seal a small JSON document as metadata."""

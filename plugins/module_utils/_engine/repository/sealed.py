@@ -204,8 +204,8 @@ class StreamWriter:
 class _Window:
     """Reads an object in large pieces although its frames are asked for one by one."""
 
-    def __init__(self, store: Store, name: str, size: int) -> None:
-        self._store, self._name, self._size = store, name, size
+    def __init__(self, store: Store, name: str, size: int, at_once: int) -> None:
+        self._store, self._name, self._size, self._at_once = store, name, size, at_once
         self._start, self._bytes = 0, b""
 
     def take(self, offset: int, length: int) -> bytes:
@@ -214,20 +214,31 @@ class _Window:
             raise damaged(self._name, self._store.url, "it ends in the middle of a frame.")
         if offset < self._start or offset + length > self._start + len(self._bytes):
             self._bytes = self._store.get_range(
-                self._name, offset, min(max(length, FRAME_RAW_BYTES), self._size - offset)
+                self._name, offset, min(max(length, self._at_once), self._size - offset)
             )
             self._start = offset
         return self._bytes[offset - self._start : offset - self._start + length]
 
 
 def read_stream(
-    store: Store, name: str, keys_of: Callable[[int], EpochKeys | None], role: str, identity: str
+    store: Store,
+    name: str,
+    keys_of: Callable[[int], EpochKeys | None],
+    role: str,
+    identity: str,
+    *,
+    size: int | None = None,
+    at_once: int = FRAME_RAW_BYTES,
 ) -> Iterator[bytes]:
-    """Raw bytes of a sealed stream, frame by frame; a stream that was cut short is an error."""
-    size = store.size(name)
+    """Raw bytes of a sealed stream, frame by frame; a stream that was cut short is an error.
+
+    Who knows the object's size from a listing saves a request. `at_once` is how much to ask for, if it is there.
+    """
+    if size is None:
+        size = store.size(name)
     if size is None:
         raise missing(name, store.url)
-    window = _Window(store, name, size)
+    window = _Window(store, name, size, at_once)
     opener = Opener(keys_of, role, identity, window.take(0, HEADER_BYTES), (name, store.url))
     offset, number, last = HEADER_BYTES, 0, False
     while not last:

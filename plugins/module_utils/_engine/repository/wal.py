@@ -12,16 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from ..errors import IntegrityError
-from ..store.base import Store
 from . import layout
-from .large_reads import LargeReads
 from .partials import WAL_LEVEL, Partials
 from .records import record
 from .repository import Repository
-from .sealed import read_stream
 from .stanza import Incarnation, Stanza
 
 
@@ -86,11 +82,7 @@ class WalArchive:
                 raise self._conflict(file_name)
             return False
         name = layout.wal_prefix(self._stanza.name, self.life.incarnation, file_name) + digest
-        with self._repository.store.writer(name) as writer:
-            stream = self._repository.stream_writer(writer, "data", self._identity(file_name), WAL_LEVEL)
-            stream.write(content)
-            stream.finish()
-            writer.commit()
+        self._repository.put_content(name, self._identity(file_name), content, WAL_LEVEL)
         self.find(file_name)  # raises when another content came at the same time
         return True
 
@@ -99,24 +91,9 @@ class WalArchive:
         return b"".join(self.pieces(archived))
 
     def pieces(self, archived: ArchivedFile) -> Iterator[bytes]:
-        """A file's content, authenticated piece by piece. At the end, all of it is checked against the digest that it
-        was stored under: only who gets there has the file.
-        """
-        name, digest = archived.object_name, self._repository.keys.digest_of_content()
-        # All that is read by is there: the rest of a store has no part in it.
-        store = cast(Store, LargeReads(self._repository.store, archived.stored_bytes))
+        """A file's content, authenticated piece by piece: only who comes to the end has the file."""
         identity = self._identity(archived.file_name)
-        for piece in read_stream(store, name, self._repository.keys_of, "data", identity):
-            digest.update(piece)
-            yield piece
-        if digest.hexdigest() != archived.digest:
-            raise IntegrityError(
-                f"reading {name} in {self._repository.store.url}",
-                "its content does not match the digest in its name.",
-                "Restore this object from another copy of the repository.",
-                code="object_damaged",
-                object=name,
-            )
+        return self._repository.read_content(archived.object_name, identity, archived.stored_bytes, archived.digest)
 
     def has_content(self, archived: ArchivedFile, content: bytes | memoryview) -> bool:
         """Whether this is what was archived."""
