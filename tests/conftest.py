@@ -11,7 +11,7 @@ import sys
 
 from harness import BUILD, CHECKOUT
 
-pytest_plugins = ["harness.summary"]
+pytest_plugins = ["harness.fixtures", "harness.summary"]
 
 # The servers' user reads what tests write.
 os.umask(0o022)

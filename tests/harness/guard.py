@@ -77,10 +77,42 @@ def unmount_below(folder: Path) -> None:
             subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
 
 
+def cgroup_mounts() -> list[Path]:
+    """Where a systemd keeps its cgroups: in cgroup2, and in version 1's hierarchy of its name where there is one."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _device, where, kind, options, *_rest = line.split()
+        if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
+            found.append(Path(where))
+    return found
+
+
+def cgroup_name(folder: Path) -> str:
+    """How the names of a run's cgroups begin."""
+    return f"lifeboat-{folder.name}-"
+
+
+def remove_cgroups(prefix: str) -> None:
+    """Remove the cgroups whose names begin so, once the last of their processes has left."""
+
+    def gone() -> bool:
+        tops = [top for mount in cgroup_mounts() for top in mount.glob(f"{prefix}*")]
+        for top in tops:
+            for below in sorted(top.rglob("*/"), reverse=True):
+                with suppress(OSError):
+                    below.rmdir()
+            with suppress(OSError):
+                top.rmdir()
+        return not any(top.exists() for top in tops)
+
+    wait_until(gone, f"the cgroups {prefix}* were empty")
+
+
 def end_run(folder: Path) -> None:
     """End the processes of a run and remove its folder; LIFEBOAT_KEEP=1 keeps the folder for inspection."""
     end_processes_in(folder)
     unmount_below(folder)
+    remove_cgroups(cgroup_name(folder))
     if os.environ.get("LIFEBOAT_KEEP") != "1":
         subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,11 @@ class PlaybookRun:
 class Ansible:
     """Runs playbooks and single modules on this machine, as root or who we are, or as the servers' user."""
 
-    def __init__(self, run_folder: RunFolder, collections: Path) -> None:
+    def __init__(self, run_folder: RunFolder, collections: Path, within: Sequence[str] = ()) -> None:
+        """*within* begins the command line: what puts Ansible into another network."""
         self.collections = collections
         self._run_folder = run_folder
+        self._within = within
 
     def playbook(
         self,
@@ -89,13 +92,13 @@ class Ansible:
         diff: bool = False,
         as_server_user: bool = False,
         must_succeed: bool = True,
-        inventory: str | None = None,
+        inventory: str | Path | None = None,
         env: dict[str, str] | None = None,
         **extra_vars: Any,
     ) -> PlaybookRun:
         """Run a playbook: its text (recognised by a line break), its path or its name in a collection.
 
-        The inventory, as text in INI style, is by default HOST, which is this machine. *as_server_user*
+        The inventory, a file or text in INI style, is by default HOST, which is this machine. *as_server_user*
         runs all of Ansible as the user who owns the servers' data directories.
         """
         __tracebackhide__ = True
@@ -108,13 +111,15 @@ class Ansible:
             text, playbook = playbook, folder / "playbook.yml"
             playbook.write_text(text)
         default_inventory = f"{HOST} ansible_connection=local ansible_python_interpreter={PROGRAMS}/python\n"
-        (folder / "inventory").write_text(inventory or default_inventory)
+        if not isinstance(inventory, Path):
+            text, inventory = inventory or default_inventory, folder / "inventory"
+            inventory.write_text(text)
         (folder / "vars.json").write_text(json.dumps(extra_vars, default=str))
         (folder / "ansible.cfg").touch()
-        options: list[str | Path] = ["--inventory", folder / "inventory", "--extra-vars", f"@{folder}/vars.json"]
+        options: list[str | Path] = ["--inventory", inventory, "--extra-vars", f"@{folder}/vars.json"]
         options += ["--check"] * check + ["--diff"] * diff
         done = run(
-            [PROGRAMS / "ansible-playbook", playbook, *options],
+            [*self._within, PROGRAMS / "ansible-playbook", playbook, *options],
             user=server_user() if as_server_user else None,
             cwd=folder,
             env={**self._environment(folder), **(env or {})},

@@ -25,7 +25,7 @@ def parts_of(item: pytest.Item) -> list[str]:
     folder = item.path.relative_to(Path(__file__).parents[1]).parts[0]
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     found = [f"{folder}, PostgreSQL {parameters['postgres']}"] if "postgres" in parameters else []
-    if "installed_collection" in getattr(item, "fixturenames", ()):
+    if folder != "fleet" and "installed_collection" in getattr(item, "fixturenames", ()):
         found.append(f"{folder}, Ansible with the installed collection")
     return found or [folder]
 
@@ -51,10 +51,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+def order_of(item: pytest.Item) -> tuple[bool, bool, bool]:
+    """What takes longest in one piece is smallest."""
+    part = parts_of(item)[0]
+    return part == "unit", part != "fleet", not scope_of(item.nodeid).startswith("PostgreSQL")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In workers what takes longest comes first, so that none has to wait for another at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: (parts_of(item)[0] == "unit", not scope_of(item.nodeid).startswith("PostgreSQL")))
+        items.sort(key=order_of)
 
 
 @pytest.hookimpl(wrapper=True)

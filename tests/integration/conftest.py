@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from harness import Cluster, Postgres, RunFolder, main_version, versions
-from harness.playbooks import Ansible, install_collection
+from harness.playbooks import Ansible
 from lifeboat_fixtures import bare_site, new_folder, new_place, site, streaming
 from s3_fixtures import proxy, s3, s3_place, s3_spec, s3_store, store_for, troubled_store
 
@@ -48,14 +48,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def run_folder() -> Iterator[RunFolder]:
-    """The folder of this run; everything in it, processes included, ends with the run."""
-    folder = RunFolder()
-    yield folder
-    folder.finish()
-
-
-@pytest.fixture(scope="session")
 def postgres_versions() -> dict[int, Postgres]:
     """The versions that have been used so far."""
     return {}
@@ -81,12 +73,6 @@ def clone(postgres: Postgres) -> Iterator[Callable[[str], Cluster]]:
 def cluster(clone: Callable[[str], Cluster]) -> Cluster:
     """A started cluster of the test's own."""
     return clone("cluster")
-
-
-@pytest.fixture(scope="session")
-def installed_collection(run_folder: RunFolder) -> Path:
-    """The collections path that holds this checkout's collection, built and installed."""
-    return install_collection(run_folder)
 
 
 @pytest.fixture(scope="session")

@@ -37,15 +37,16 @@ class Cache:
             yield
 
     @contextmanager
-    def new_component(self, name: str) -> Iterator[tuple[Path, Path]]:
-        """A folder to fill, and the one that it then becomes."""
+    def new_component(self, name: str, *, private: bool = False) -> Iterator[tuple[Path, Path]]:
+        """A folder to fill, and the one that it then becomes. All users can read it, unless it is *private*."""
         final = self.folder / name
         folder = self.folder / f".new-{name}"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         try:
             yield folder, final
-            subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+            if not private:
+                subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
             shutil.rmtree(final, ignore_errors=True)
             folder.rename(final)
         finally:

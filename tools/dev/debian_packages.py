@@ -24,6 +24,10 @@ from pathlib import Path
 ELF_MAGIC = b"\x7fELF"
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
+# In a private apt's folder, for other programs that fetch packages the same way:
+SOURCES = "sources/private.sources"  # the archives
+TRANSPORT = "transport.conf"  # how this machine reaches them
+
 
 class Unavailable(Exception):
     """A component cannot be had on this machine; the message says why and what would help."""
@@ -141,9 +145,11 @@ class PrivateApt:
         for name in ("lists/partial", "cache/archives/partial", "sources", "parts"):
             (folder / name).mkdir(parents=True)
         (folder / "status").touch()
-        (folder / "sources/private.sources").write_text("\n".join(source.stanza() for source in archives))
+        (folder / SOURCES).write_text("\n".join(source.stanza() for source in archives))
         dump = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
         transport = re.findall(r"(?m)^Acquire::(?:http|https|Check-[A-Za-z-]+)(?:::\S+)? .*$", dump)
+        transport.append('Acquire::Retries "3";')
+        (folder / TRANSPORT).write_text("\n".join([*transport, ""]))
         settings = {
             "Dir::Etc::main": "/dev/null",
             "Dir::Etc::parts": folder / "parts",
@@ -155,7 +161,6 @@ class PrivateApt:
             "Dir::State::status": folder / "status",
             "Dir::Cache": folder / "cache",
             "Acquire::Languages": "none",
-            "Acquire::Retries": "3",
             "APT::Sandbox::User": "root",
         }
         configuration = folder / "apt.conf"

@@ -10,7 +10,8 @@
 # there, says nothing and takes less than a second.
 #
 #   demo   build/venv-demo and one PostgreSQL
-#   test   build/venv, the PostgreSQL versions of $LIFEBOAT_PG (default "13 15 17 18") and an S3 server
+#   test   build/venv, the PostgreSQL versions of $LIFEBOAT_PG (default "13 15 17 18"), an S3 server and the tree
+#          of systemd hosts
 #   lint   build/venv
 #
 # LIFEBOAT_CACHE (default build/cache) keeps unpacked components; several checkouts
@@ -56,8 +57,10 @@ for version in ${postgres[@]+"${postgres[@]}"}; do
   [ -z "$line" ] || plan+=("$line")
 done
 if [ "$1" = test ]; then
-  line=$("$system_python" "$checkout/tools/dev/ceph.py" plan)
-  [ -z "$line" ] || plan+=("$line")
+  for component in ceph lab_base; do
+    line=$("$system_python" "$checkout/tools/dev/$component.py" plan)
+    [ -z "$line" ] || plan+=("$line")
+  done
 fi
 
 if [ ${#plan[@]} != 0 ]; then
@@ -78,5 +81,7 @@ for version in ${postgres[@]+"${postgres[@]}"}; do
   "$work/$venv/bin/python" "$checkout/tools/dev/postgres.py" ensure "$version" >/dev/null || [ "$1" = test ]
 done
 if [ "$1" = test ]; then
-  "$work/$venv/bin/python" "$checkout/tools/dev/ceph.py" ensure >/dev/null || true # likewise
+  for component in ceph lab_base; do
+    "$work/$venv/bin/python" "$checkout/tools/dev/$component.py" ensure >/dev/null || true # likewise
+  done
 fi
