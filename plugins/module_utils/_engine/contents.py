@@ -9,7 +9,7 @@ installs the on-host command reaches all of it here.
 
 from __future__ import annotations
 
-from . import agent_bundle, cli, foreground
+from . import agent_bundle, cli, foreground, pipes
 from .jobs.archiving import configure as configure_archiving
 from .jobs.archiving import register_remote
 from .jobs.backup import physical as backup
@@ -36,6 +36,7 @@ __all__ = [
     "foreground",
     "info",
     "job_file",
+    "pipes",
     "prefetch",
     "pusher",
     "receive",

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Union
 
 from .errors import ExternalToolError, PreconditionError
 from .sandbox import Sandbox
@@ -30,6 +30,8 @@ from .sandbox import Sandbox
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 10
 _TAIL_CHARACTERS = 2000
+
+Stream = Union[int, IO[bytes]]  # an open file, or its number
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,14 @@ class Runner:
         all this was for.
         """
         attempted = attempted or f"running {Path(argv[0]).name}"
-        with _anonymous_file() as stdin, _anonymous_file() as stdout, _anonymous_file() as stderr:
+        with anonymous_file() as stdin, anonymous_file() as stdout, anonymous_file() as stderr:
             if input:
                 stdin.write(input.encode() if isinstance(input, str) else input)
                 stdin.seek(0)
             # No signal's handler may raise before we hold the process: it would be left running.
             held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
-                streams = (stdin, stdout, stderr)
+                streams: tuple[Stream, Stream, Stream] = (stdin, stdout, stderr)
                 words = {**(env or {}), **(secrets or {})}
                 process = self._start(argv, words, cwd, streams, held, attempted, inside)
             except BaseException:
@@ -166,10 +168,11 @@ class Runner:
                 _kill_group(process)
                 raise
             completed = Completed(
-                returncode, _read_back(stdout, "surrogateescape"), _read_back(stderr, "backslashreplace")
+                returncode, read_back(stdout, "surrogateescape"), read_back(stderr, "backslashreplace")
             )
         if check and returncode != 0:
-            raise _failure(argv, completed, attempted, (secrets or {}).values())
+            complaint = completed.stderr.strip() or completed.stdout
+            raise failure(argv, returncode, complaint, attempted, (secrets or {}).values())
         return completed
 
     def start(
@@ -185,11 +188,28 @@ class Runner:
 
         It dies with this thread's process. The thread that starts it must stay until it ends.
         """
+        with anonymous_file() as stdin, output.open("wb") as log:
+            output.chmod(0o600)
+            return self.start_with(argv, streams=(stdin, log, log), attempted=attempted, env=env, inside=inside)
+
+    def start_with(
+        self,
+        argv: Sequence[str],
+        *,
+        streams: tuple[Stream, Stream, Stream],
+        attempted: str,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        pass_fds: Sequence[int] = (),
+        inside: Sandbox | None = None,
+    ) -> Process:
+        """Start a program that goes on, with these for input, output and complaints: see `pipes`.
+
+        It dies with this thread's process. The thread that starts it must stay until it ends.
+        """
         held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            with _anonymous_file() as stdin, output.open("wb") as log:
-                output.chmod(0o600)
-                return Process(self._start(argv, env or {}, None, (stdin, log, log), held, attempted, inside))
+            return Process(self._start(argv, env or {}, cwd, streams, held, attempted, inside, pass_fds))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
@@ -198,10 +218,11 @@ class Runner:
         argv: Sequence[str],
         env: Mapping[str, str],
         cwd: str | Path | None,
-        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        streams: tuple[Stream, Stream, Stream],
         signal_mask: set[int],
         attempted: str,
         inside: Sandbox | None,
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         stdin, stdout, stderr = streams
         guard = parent_death_guard()
@@ -221,6 +242,7 @@ class Runner:
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
+                pass_fds=pass_fds,
                 start_new_session=True,  # a group of its own, and no terminal to ask for passwords
                 preexec_fn=prepare,
             )
@@ -241,7 +263,7 @@ class Runner:
             ) from exc
 
 
-def _anonymous_file() -> IO[bytes]:
+def anonymous_file() -> IO[bytes]:
     """A file without a name, in memory where the platform can.
 
     Files instead of pipes: a server left behind by `pg_ctl` may keep them open for years
@@ -252,8 +274,9 @@ def _anonymous_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _read_back(stream: IO[bytes], errors: str) -> str:
-    stream.seek(0)
+def read_back(stream: IO[bytes], errors: str = "backslashreplace", start: int = 0) -> str:
+    """What a program wrote into `stream`, as text."""
+    stream.seek(start)
     return stream.read().decode("utf-8", errors)
 
 
@@ -264,10 +287,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _failure(argv: Sequence[str], completed: Completed, attempted: str, secrets: Iterable[str]) -> ExternalToolError:
-    name, code = Path(argv[0]).name, completed.returncode
-    ended = f"was killed by {signal_name(-code)}" if code < 0 else f"failed with status {code}"
-    complaint = completed.stderr.strip() or completed.stdout.strip()
+def failure(
+    argv: Sequence[str], returncode: int, complaint: str, attempted: str, secrets: Iterable[str]
+) -> ExternalToolError:
+    """What a program that ended with `returncode` said last, without the secrets."""
+    name = Path(argv[0]).name
+    ended = f"was killed by {signal_name(-returncode)}" if returncode < 0 else f"failed with status {returncode}"
+    complaint = complaint.strip()
     for secret in filter(None, secrets):
         complaint = complaint.replace(secret, "***")
     tail = "\n".join(complaint.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:]
@@ -277,6 +303,6 @@ def _failure(argv: Sequence[str], completed: Completed, attempted: str, secrets:
         "Remove the cause that it names, then try again.",
         code="tool_failed",
         command=shlex.join(argv),
-        returncode=code,
+        returncode=returncode,
         stderr=tail,
     )
