@@ -162,6 +162,12 @@ backup:
     server_version:
       description: The server's version as a number.
       type: int
+    major_version:
+      description: Its major version, whose programs a restore needs.
+      type: int
+    incarnation:
+      description: The life of the cluster that it belongs to, see M(lifeboat.postgresql.pg_backup_info).
+      type: str
     system_identifier:
       description: The cluster's system identifier.
       type: str

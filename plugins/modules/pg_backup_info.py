@@ -162,9 +162,9 @@ status:
     repositories:
       description:
         - Each repository's C(name), C(url), whether it is C(required), the C(error) when it cannot be read, the
-          number of C(backups), the C(newest) with its C(backup_id), C(age) in seconds and the WAL that is missing
-          behind it, the C(earliest) moment that can be recovered to, its newest WAL (C(last_segment)) and recorded
-          C(gaps).
+          number of C(backups), the C(newest) of the present incarnation with its C(backup_id), C(age) in seconds and
+          the WAL that is missing behind it, the C(earliest) moment that can be recovered to, its newest WAL
+          (C(last_segment)) and recorded C(gaps).
       type: list
       elements: dict
 stanza:
@@ -251,6 +251,42 @@ timelines:
       description: WAL that is missing on the way; targets behind it need a backup behind it.
       type: list
       elements: str
+incarnations:
+  description:
+    - The lives of the cluster, oldest first. C(pg_upgrade) begins a new one, and so does a clone that claims one. Each
+      has WAL and backups of its own.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    number:
+      description: Its place among them, from 1.
+      type: int
+    incarnation:
+      description: Its id.
+      type: str
+    system_identifier:
+      description: The cluster's system identifier in it.
+      type: str
+    major_version:
+      description: PostgreSQL's major version, whose programs a restore from it needs.
+      type: int
+    began:
+      description: When it was claimed, in UTC.
+      type: str
+    is_present:
+      description: Whether it is the newest one, which RV(system_identifier), RV(timelines) and RV(wal) are about.
+      type: bool
+    backups:
+      description: Its backups, oldest first.
+      type: list
+      elements: str
+    earliest:
+      description: The earliest point in time in it that can be recovered to, in UTC; none without a backup.
+      type: str
+    last_segment:
+      description: Its newest archived segment.
+      type: str
 wal:
   description: The archived WAL, with C(first) and C(last) segment and how many C(segments) there are.
   returned: success

@@ -91,6 +91,14 @@ options:
         files that have changed, and not the whole files. Left as it is unless given.
       - PostgreSQL before 17 cannot; V(true) is refused there, V(false) ignored.
     type: bool
+  wal_compression:
+    description:
+      - Whether and how the server compresses the full pages in its WAL. It writes, sends and archives less of it then,
+        for some of its own processor time; the archive is compressed in any case. Left as it is unless given.
+      - V(on) is V(pglz), the only method before PostgreSQL 15. V(lz4) and V(zstd) are refused where the server is
+        older, or was built without them.
+    type: str
+    choices: ['off', 'on', pglz, lz4, zstd]
   claim:
     description:
       - What this cluster becomes in the archive that its stanza has already. Only asked for when that cannot be
@@ -99,6 +107,8 @@ options:
         promotion began, and is refused when somebody else has archived another one.
       - V(incarnation) begins a new life under the stanza, with WAL of its own. It is for clusters that C(pg_upgrade)
         has given a new system identifier, and for clones beside a living original. It needs a backup of its own.
+        What the server has kept of its WAL until then is archived.
+      - With O(method=stream) a new life begins only where the server has another system identifier than before.
       - A cluster that has its claim is left as it is.
     type: str
     choices: [incarnation, timeline]
@@ -170,6 +180,11 @@ EXAMPLES = r"""
     cluster: main
     claim: timeline
     restart: true
+
+- name: After pg_upgrade the cluster goes on under its stanza, in a life of its own
+  lifeboat.postgresql.pitr_configure:
+    cluster: main
+    claim: incarnation
 
 - name: Give a server elsewhere its place in the repository of this backup host
   lifeboat.postgresql.pitr_configure:

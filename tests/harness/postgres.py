@@ -100,24 +100,33 @@ class Postgres:
         root = self._new_root("adopted")
         return Cluster(self, data_directory, socket_dir=socket_dir, port=port, root=root)
 
+    def empty(self, name: str = "empty", port: int | None = None) -> Cluster:
+        """A new cluster with nothing in it, not started: what pg_upgrade takes."""
+        cluster = self._new_cluster(name, port)
+        self._initialize(cluster)
+        return cluster
+
     def _new_root(self, name: str) -> Path:
         return server_folder(self._folder / f"{next(self._numbers)}-{name}")
 
-    def _new_cluster(self, name: str) -> Cluster:
+    def _new_cluster(self, name: str, port: int | None = None) -> Cluster:
         root = self._new_root(name)
-        return Cluster(self, root / "data", socket_dir=server_folder(root / "s", mode=0o700))
+        return Cluster(self, root / "data", socket_dir=server_folder(root / "s", mode=0o700), port=port)
 
-    @cached_property
-    def _template(self) -> Cluster:
-        """A stopped cluster with data checksums and something in it."""
-        template = self._new_cluster("template")
-        data = template.data_directory
+    def _initialize(self, cluster: Cluster) -> None:
+        data = cluster.data_directory
         identity = ("--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8")
         self.run("initdb", "--pgdata", data, *identity, "--data-checksums", "--no-sync")
         with (data / "postgresql.conf").open("a") as configuration:
             configuration.write(CONFIGURATION)
         (data / "pg_hba.conf").write_text(ACCESS)
-        template.write_own_settings()
+        cluster.write_own_settings()
+
+    @cached_property
+    def _template(self) -> Cluster:
+        """A stopped cluster with data checksums and something in it."""
+        template = self._new_cluster("template")
+        self._initialize(template)
         template.start("-F")
         template.sql(f"CREATE DATABASE {DATABASE}", db="postgres")
         template.run("pgbench", "--initialize", "--quiet", DATABASE)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import server_folder, server_user, wait_until
+from harness import Cluster, server_folder, server_user, wait_until
 from harness.cluster import LOCAL_ADDRESS, PASSWORD, PASSWORD_ROLE
 from harness.machine import CLEAN_ENVIRONMENT
 from support import Result, Site, objects, task, tree
@@ -24,6 +24,7 @@ NAMES = (
     "max_slot_wal_keep_size",
     "max_wal_senders",
     "summarize_wal",
+    "wal_compression",
     "wal_keep_size",
     "wal_level",
 )
@@ -45,6 +46,7 @@ def all_options(site: Site) -> dict[str, Any]:
         "archive_timeout": "2min",
         "max_slot_wal_keep_size": "3GB",
         "max_wal_senders": 12,
+        "wal_compression": "on",
         "wal_keep_size": "64MB",
         "wal_level": "logical",
     }
@@ -127,6 +129,35 @@ def test_summaries_are_refused_where_the_server_cannot_make_them(site: Site) -> 
     refusal = site.refused("setting_unknown_to_server", "pitr_configure", archive_timeout=0, summarize_wal=True)
     assert f"PostgreSQL {site.cluster.postgres.major}" in refusal["happened"]
     assert not site.module("pitr_configure", archive_timeout=0, summarize_wal=False)["changed"]
+
+
+@pytest.mark.every_version
+def test_recovery_replays_wal_that_the_server_has_compressed(bare_site: Site, new_place: Callable[[], Cluster]) -> None:
+    site, cluster = bare_site, bare_site.cluster
+    site.play(task("pitr_configure", restart=True, archive_timeout=0), task("pg_backup"))
+    (choices,) = cluster.sql("SELECT enumvals FROM pg_settings WHERE name = 'wal_compression'")[0]
+    methods = [each for each in ("pglz", "lz4", "zstd") if each in (choices or ["pglz"])]
+    for method in {"lz4", "zstd"} - set(methods):
+        for check in (True, False):
+            said = site.refused(
+                "setting_unknown_to_server", "pitr_configure", archive_timeout=0, wal_compression=method, check=check
+            )
+            assert method in said["attempted"] and (choices or "can only compress with pglz" in said["happened"])
+    for method in methods:
+        changed, again = site.play(*[task("pitr_configure", archive_timeout=0, wal_compression=method)] * 2)
+        assert (changed["changed"], again["changed"]) == (True, False)
+        cluster.sql("CHECKPOINT")  # the next change of each page is written in full
+        cluster.sql("UPDATE orders SET customer = customer || 'x'")
+        segment = site.archive_everything()
+        site.lifeboat("archive-fetch", segment, site.folder / segment)
+        shown = cluster.run("pg_waldump", "--bkp-details", site.folder / segment, check=False).stdout
+        assert "compression saved" in shown and (not choices or f"method: {method}" in shown)
+    wanted, place = cluster.sql("SELECT * FROM orders ORDER BY id"), new_place()
+    site.module("pg_restore", destination=place.data_directory, port=place.port, socket_directory=place.socket_dir)
+    assert place.sql("SELECT * FROM orders ORDER BY id") == wanted
+    assert not site.module("pitr_configure", archive_timeout=0)["changed"]  # nobody said anything of it
+    back = site.module("pitr_configure", state="absent", restart=True)
+    assert (back["diff"]["after"]["wal_compression"], archiving(site)["wal_compression"]) == ("off", "off")
 
 
 def test_a_restart_is_refused_reported_or_done_as_the_user_says(bare_site: Site) -> None:

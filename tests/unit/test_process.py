@@ -11,9 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors import (
@@ -21,6 +24,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
     PreconditionError,
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.sandbox import Sandbox
 from harness import wait_until
 
 
@@ -40,6 +44,13 @@ def is_gone(pid_file: Path) -> bool:
         return "Z" in Path(f"/proc/{int(pid_file.read_text())}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return True
+
+
+def waits(process: int, number: int) -> bool:
+    """Whether a signal of the whole process has been taken by none of its threads yet."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (pending,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (number - 1) & 1)
 
 
 def test_output_and_status_come_back() -> None:
@@ -132,6 +143,49 @@ def test_an_exception_while_waiting_kills_the_program(pid_file: Path) -> None:
             Runner().run(["sh", "-c", f"echo $$ > {pid_file}; kill -s USR1 {os.getpid()}; exec sleep 1000"])
     finally:
         signal.signal(signal.SIGUSR1, previous)
+    assert is_gone(pid_file)
+
+
+@pytest.mark.parametrize("how", ["run", "start"])
+def test_a_handler_that_raises_while_a_program_is_being_started_kills_it(pid_file: Path, how: str) -> None:
+    """Another thread takes the signal, which the main thread has blocked; the handler runs in the main thread."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    class Strike:
+        """In the new process, before it is another program: the parent cannot hold it yet."""
+
+        def entrance(self) -> Callable[[], None]:
+            parent = os.getpid()
+
+            def enter() -> None:
+                pid_file.write_text(str(os.getpid()))
+                os.kill(parent, signal.SIGUSR1)
+                while waits(parent, signal.SIGUSR1):
+                    time.sleep(0.001)
+
+            return enter
+
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    strike = cast(Sandbox, Strike())
+    try:
+        with pytest.raises(Interrupted):
+            if how == "run":
+                Runner().run(["sleep", "1000"], inside=strike)
+            else:
+                Runner().start(["sleep", "1000"], output=pid_file.with_name("out"), attempted="trying", inside=strike)
+        assert signal.getsignal(signal.SIGUSR1) is interrupt
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+        done.set()
+        other.join()
     assert is_gone(pid_file)
 
 

@@ -26,6 +26,7 @@ OPTIONS: arguments.Spec = {
     "wal_keep_size": {"type": "str"},
     "max_slot_wal_keep_size": {"type": "str"},
     "summarize_wal": {"type": "bool"},
+    "wal_compression": {"type": "str", "choices": ["off", "on", "pglz", "lz4", "zstd"]},
     "claim": {"type": "str", "choices": ["incarnation", "timeline"]},
     "restart": {"type": "str", "choices": [NEVER, REPORT, WHEN_NEEDED, "true", "false"], "default": REPORT},
     "replace_archiver": {"type": "bool", "default": False},
@@ -45,6 +46,7 @@ def request(params: dict[str, Any], cluster: ClusterSpec, repository: Repository
         wal_keep_size=params["wal_keep_size"],
         max_slot_wal_keep_size=params["max_slot_wal_keep_size"],
         summarize_wal=params["summarize_wal"],
+        wal_compression=params["wal_compression"],
     )
     return ArchivingRequest(
         cluster,

@@ -83,6 +83,10 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
         _print(json.dumps(found))
         return 0
     _print(f"{found['stanza']} in {found['repository']}")
+    for life in found["incarnations"] if found["incarnations"][1:] else ():
+        until = "the present one" if life["is_present"] else f"WAL up to {life['last_segment'] or 'none'}"
+        count = f"{len(life['backups'])} backups"
+        _print(f"  life {life['number']}: PostgreSQL {life['major_version']}, since {life['began']}, {count}, {until}")
     shipped = found["timelines"][-1]["partial_until"] if found["timelines"] else None
     beginning = f", and the beginning of the next up to {shipped}" if shipped else ""
     _print(f"  WAL: {found['wal']['segments']} segments, newest {found['wal']['last'] or 'none'}{beginning}")

@@ -19,9 +19,11 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, Union
 
 from .errors import ExternalToolError, PreconditionError
@@ -102,6 +104,48 @@ class Process:
         _kill_group(self._process)
 
 
+class _HeldSignals:
+    """From its making to its release no handler of a signal runs; those that came meanwhile do then.
+
+    A handler that raised before we hold the process would leave it running. To block signals is not enough: the
+    kernel gives those of the whole process to a thread that does not block them, and Python runs their handlers in the
+    main thread all the same. So there the handlers are exchanged.
+    """
+
+    def __init__(self) -> None:
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._came: list[int] = []
+        self._handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in signal.valid_signals():
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._came.append(number)
+
+    def release(self) -> None:
+        """Everything is as it was before; raises what a handler raises."""
+        raised: BaseException | None = None
+        restored = False
+        while not restored:
+            try:
+                for number, handler in self._handlers.items():
+                    signal.signal(number, handler)
+                restored = True
+            except BaseException as exc:  # by a handler that is in place again
+                raised = exc
+        try:
+            for number in self._came:  # blocked yet: all of them strike together
+                signal.pthread_kill(threading.get_ident(), number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        if raised is not None:
+            raise raised
+
+
 class Runner:
     """Starts a program, waits for it, and explains its failure.
 
@@ -143,17 +187,16 @@ class Runner:
             if input:
                 stdin.write(input.encode() if isinstance(input, str) else input)
                 stdin.seek(0)
-            # No signal's handler may raise before we hold the process: it would be left running.
-            held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            signals = _HeldSignals()
             try:
                 streams: tuple[Stream, Stream, Stream] = (stdin, stdout, stderr)
                 words = {**(env or {}), **(secrets or {})}
-                process = self._start(argv, words, cwd, streams, held, attempted, inside)
+                process = self._start(argv, words, cwd, streams, signals.mask, attempted, inside)
             except BaseException:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+                signals.release()
                 raise
             try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+                signals.release()
                 returncode = process.wait(timeout)
             except subprocess.TimeoutExpired:
                 _kill_group(process)
@@ -207,11 +250,17 @@ class Runner:
 
         It dies with this thread's process. The thread that starts it must stay until it ends.
         """
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        signals, process = _HeldSignals(), None
         try:
-            return Process(self._start(argv, env or {}, cwd, streams, held, attempted, inside, pass_fds))
+            process = Process(self._start(argv, env or {}, cwd, streams, signals.mask, attempted, inside, pass_fds))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            try:
+                signals.release()
+            except BaseException:
+                if process is not None:
+                    process.kill()
+                raise
+        return process
 
     def _start(
         self,

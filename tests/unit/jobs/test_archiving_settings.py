@@ -61,6 +61,39 @@ def test_the_wal_level_is_never_lowered(present: str, asked: str | None, becomes
     assert wanted(SettingOptions(wal_level=asked), found, 17, command=COMMAND, streams=False)["wal_level"] == becomes
 
 
+@pytest.mark.parametrize(
+    ("major", "asked", "becomes"),
+    [
+        (13, "on", "on"),
+        (14, "pglz", "on"),
+        (14, "off", "off"),
+        (14, "zstd", None),
+        (15, "on", "pglz"),
+        (17, "off", "off"),
+        (17, "lz4", "lz4"),
+        (17, "zstd", None),  # this one was built without
+    ],
+)
+def test_wal_is_compressed_by_what_the_server_has(major: int, asked: str, becomes: str | None) -> None:
+    kind = {"kind": "bool"} if major < 15 else {"kind": "enum", "choices": ("pglz", "lz4", "on", "off")}
+    found = {**SERVER, "wal_compression": Setting("wal_compression", "off", default="off", **kind)}
+    options = SettingOptions(wal_compression=asked)
+    if becomes is not None:
+        assert wanted(options, found, major, command=None, streams=False) == {"wal_compression": becomes}
+        return
+    with pytest.raises(LifeboatError) as refused:
+        wanted(options, found, major, command=None, streams=False)
+    assert (refused.value.code, refused.value.details["setting"]) == ("setting_unknown_to_server", "wal_compression")
+    assert (f"PostgreSQL {major}" if major < 15 else "built without zstd") in refused.value.happened
+
+
+def test_the_word_for_a_method_is_no_change_of_it() -> None:
+    choices = ("pglz", "lz4", "on", "off")
+    there = Setting("wal_compression", "pglz", kind="enum", choices=choices, entries=(Entry("on", CONF, 3),))
+    assert not plan({"wal_compression": "pglz"}, (), {"wal_compression": there}, {}).writes
+    assert there.beneath == "pglz"
+
+
 def test_a_receiver_gets_senders_and_slots_where_there_are_none() -> None:
     found = server(max_wal_senders={"effective": "0"}, max_replication_slots={"effective": "0"})
     values = wanted(SettingOptions(), found, 17, command=None, streams=True)

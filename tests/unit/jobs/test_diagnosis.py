@@ -147,6 +147,12 @@ def test_nothing_is_said_where_everything_is_well() -> None:
         (with_local(error="no such bucket"), CRITICAL, "repository_unreachable", "no such bucket"),
         (with_cellar(error="not mounted"), WARNING, "repository_unreachable", "not mounted"),
         (with_local(newest=None, backups=0), CRITICAL, "no_backup", "no backup"),
+        (
+            with_local(newest=None, backups=3),
+            CRITICAL,
+            "no_backup",
+            "None of the 3 backups is of the cluster's present",
+        ),
         (with_local(newest=replace(BACKUP, age=26 * 3600)), WARNING, "backup_too_old", "26 h 0 min old"),
         (with_local(newest=replace(BACKUP, age=50 * 3600)), CRITICAL, "backup_too_old", "50 h 0 min old"),
         (with_local(newest=replace(BACKUP, damaged_pages=1)), WARNING, "damaged_pages", "1 damaged page"),

@@ -88,3 +88,17 @@ def test_a_spool_stays_with_its_cluster(spool: ReceiveSpool) -> None:
     spool.belong_to(OWNER)
     with expect.failure("spool_of_another_cluster"):
         spool.belong_to(SpoolOwner("main", "another", 7, 17, SIZE))
+
+
+def test_a_spool_begun_anew_is_empty_and_nobodys_and_nothing_of_it_is_lost(spool: ReceiveSpool) -> None:
+    spool.belong_to(OWNER)
+    there = [put(spool, 1, 3), put(spool, 1, 4, ".partial", b"x")]
+    (spool.wal / "00000002.history").write_bytes(HISTORY)
+    spool.debts(OWNER).owe("cellar", there[0].name)
+    spool.debts(OWNER).owe("attic", there[0].name)
+    (spool.lock.parent / "owed/attic" / there[0].name).unlink()
+    assert spool.begin_anew(SystemClock()) == {"cellar": [there[0].name]}
+    assert (spool.owner(), spool.next_segment(SIZE), spool.histories()) == (None, None, [])
+    aside = {path.name for path in spool.root.glob("aside/*/*") if path.is_file()}
+    assert aside == {there[0].name, f"{there[1].name}.partial", "00000002.history"}
+    spool.belong_to(SpoolOwner("main", "def", 8, 18, SIZE))

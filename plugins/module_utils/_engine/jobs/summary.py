@@ -31,6 +31,8 @@ def backup(header: Header) -> dict[str, Any]:
         "finished": header.finished,
         "recoverable_from": header.stop_time,
         "server_version": header.server_version,
+        "major_version": header.major_version,
+        "incarnation": header.incarnation,
         "system_identifier": str(header.system_identifier),
         "timeline": header.timeline,
         "start_lsn": format_lsn(header.start_lsn),
@@ -82,6 +84,7 @@ def info(found: Info) -> dict[str, Any]:
         "backups": [backup(header) for header in found.backups],
         "windows": [asdict(window) for window in found.windows],
         "timelines": [asdict(timeline) for timeline in found.timelines],
+        "incarnations": [{**asdict(life), "system_identifier": str(life.system_identifier)} for life in found.lives],
         "wal": {"first": found.wal_first, "last": found.wal_last, "segments": found.wal_segments},
         "dropped_wal": [asdict(gap) for gap in found.dropped],
     }

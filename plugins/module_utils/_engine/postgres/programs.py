@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from ..errors import PreconditionError
+from ..ports import ProcessRunner
 from . import postmaster_pid
 
+_VERSION = re.compile(r"PostgreSQL\) (\d+)")
 _WELL_KNOWN = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin")
 
 
@@ -37,6 +40,27 @@ class Programs:
     def has(self, name: str) -> bool:
         """Whether the program is there (pg_amcheck comes with 14)."""
         return os.access(self.directory / name, os.X_OK)
+
+
+def of_version(major: int, configured: Path | None, runner: ProcessRunner) -> Programs:
+    """Those of just this version: of a backup that is older than an upgrade bin_dir knows nothing."""
+    found = find(major, configured)
+    if configured is None:
+        return found
+    said = runner.run([found.path("pg_ctl"), "--version"], attempted="asking pg_ctl for its version", timeout=60).stdout
+    match = _VERSION.search(said)
+    if match is None or int(match[1]) == major:
+        return found
+    try:
+        return find(major, None)
+    except PreconditionError as exc:
+        raise PreconditionError(
+            f"looking for the programs of PostgreSQL {major}",
+            f"{configured} has those of PostgreSQL {match[1]}, and no other version's are in the usual places.",
+            f"This was backed up before an upgrade. Install PostgreSQL {major}'s server package on this host, or give"
+            " bin_dir for this one restore.",
+            code="postgres_program_missing",
+        ) from exc
 
 
 def find(major: int, configured: Path | None, running_in: Path | None = None) -> Programs:

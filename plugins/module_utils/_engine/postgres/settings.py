@@ -57,6 +57,7 @@ class Setting:
     pending_restart: bool = False
     entries: tuple[Entry, ...] = ()
     limits: tuple[int, int] | None = None  # of a number, in its unit
+    choices: tuple[str, ...] = ()  # of an enum, those that this server was built for
 
     @property
     def needs_restart(self) -> bool:
@@ -110,6 +111,9 @@ class Setting:
         lowered = text.strip().lower()
         if self.kind == "bool" or (self.name == "archive_mode" and lowered in _TRUTHS):
             return _TRUTHS.get(lowered, lowered)
+        if self.name == "wal_compression":
+            said = _TRUTHS.get(lowered, lowered)
+            return "pglz" if said == "on" else said
         return lowered if self.kind == "enum" else text
 
 
@@ -147,9 +151,9 @@ def read(connection: Connection, names: Iterable[str]) -> dict[str, Setting]:
     ):
         entries.setdefault(name, []).append(Entry(text or "", file, line))
     found = {}
-    for name, value, unit, kind, context, default, source, pending, lowest, highest in connection.rows(
+    for name, value, unit, kind, context, default, source, pending, lowest, highest, choices in connection.rows(
         attempted,
-        "SELECT name, setting, unit, vartype, context, boot_val, source, pending_restart, min_val, max_val"
+        "SELECT name, setting, unit, vartype, context, boot_val, source, pending_restart, min_val, max_val, enumvals"
         " FROM pg_settings WHERE name = ANY(%s)",
         wanted,
     ):
@@ -165,5 +169,6 @@ def read(connection: Connection, names: Iterable[str]) -> dict[str, Setting]:
             pending,
             tuple(entries.get(name, ())),
             (int(lowest), int(highest)) if kind == "integer" else None,
+            tuple(choices or ()),
         )
     return found

@@ -80,7 +80,7 @@ def run(
         only = not request.cluster.receive.streams and not request.options.any()
         # With settings to look after, nothing is written before they have been looked at.
         looks = check_mode or not only
-        place = register_remote.run(request.cluster, request.repository, clock, sink, check_mode=looks)
+        place = register_remote.run(request, clock, sink, check_mode=looks)
         if only:
             return place
     return _Configuring(request, clock, runner, sink).run(place, check_mode=check_mode)
@@ -265,10 +265,7 @@ class _Configuring:
 
     def _apply(self, plan: _Plan, stanzas: Sequence[Stanza], server: Server, connection: Connection) -> None:
         if plan.registered:
-            request = self._request
-            plan.incarnation = register_remote.run(
-                request.cluster, request.repository, self._clock, self._sink
-            ).incarnation
+            plan.incarnation = register_remote.run(self._request, self._clock, self._sink).incarnation
         if plan.slot_to_drop is not None:
             slots.drop(connection, plan.slot_to_drop)
         if plan.claim is not None:

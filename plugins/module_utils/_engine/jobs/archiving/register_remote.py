@@ -5,7 +5,8 @@
 
 Nobody here can change such a server's settings or look after its command: its WAL comes to the
 repository from its own host, or by way of `pg_receivewal`. Archiving needs to know whose WAL it
-may take, and that is what is written here, proven by the server itself.
+may take, and that is what is written here, proven by the server itself. After pg_upgrade it has
+another identity, and begins a new life when it is told to.
 """
 
 from __future__ import annotations
@@ -13,29 +14,37 @@ from __future__ import annotations
 from ...clock import Clock
 from ...ports import ProgressSink
 from ...postgres import replication
+from ...postgres.replication import RemoteServer
 from ...report.events import PhaseStarted, Warned
 from ...repository.access import stanza_of
+from ...repository.stanza import Incarnation
 from ...repository.wal import WalArchive
-from ...specs import ClusterSpec, RepositorySpec
-from .request import ArchivingResult
+from ..wal.claim import INCARNATION
+from .request import ArchivingRequest, ArchivingResult
 
 
-def run(
-    cluster: ClusterSpec, repository: RepositorySpec, clock: Clock, sink: ProgressSink, *, check_mode: bool = False
-) -> ArchivingResult:
+def run(request: ArchivingRequest, clock: Clock, sink: ProgressSink, *, check_mode: bool = False) -> ArchivingResult:
     """Register the cluster unless it is; tell the newest WAL that has come."""
     sink.emit(PhaseStarted("checking", "server and repository"))
-    stanza = stanza_of(repository, cluster.stanza)
+    cluster = request.cluster
+    stanzas = [stanza_of(copy.repository, cluster.stanza) for copy in request.copies.copies]
+    stanza = stanzas[0]
     with replication.connect(cluster.connection, lambda text: sink.emit(Warned(text))) as session:
         server = session.inspect()
+    # Nothing but its identity tells a life here: what has the same as before goes on in it.
+    reborn = [each for each in stanzas if request.claim == INCARNATION and not _is_same(each.current(), server)]
     life = stanza.current()
-    if life is not None:
+    registered = bool(reborn) or life is None
+    if life is not None and stanza not in reborn:
         stanza.require_same_cluster(life, server.system_identifier, server.major)
-    elif check_mode:
+    if registered and check_mode:
         return ArchivingResult(True, registered=True)
-    else:
-        stanza.register(server.system_identifier, server.major, server.wal_segment_bytes, clock)
-    registered = life is None
+    facts = server.system_identifier, server.major, server.wal_segment_bytes
+    if life is None:
+        stanza.register(*facts, clock)
+    known = None if stanza in reborn else stanza.require_registered().incarnation
+    for each in reborn:
+        known = each.begin_another(*facts, clock, known).incarnation
     archive = WalArchive(stanza, stanza.require_registered())
     newest = [segment.file_name for timeline in archive.timelines()[-1:] for segment in archive.segments(timeline)]
     if not newest:
@@ -51,3 +60,8 @@ def run(
         proven_segment=newest[-1] if newest else None,
         incarnation=archive.life.incarnation,
     )
+
+
+def _is_same(life: Incarnation | None, server: RemoteServer) -> bool:
+    """Whether nothing new begins; a repository without any life is told of one when its first WAL comes."""
+    return life is None or (life.system_identifier, life.major_version) == (server.system_identifier, server.major)

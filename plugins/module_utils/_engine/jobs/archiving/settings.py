@@ -24,6 +24,7 @@ MANAGED = (
     "max_slot_wal_keep_size",
     "max_wal_senders",
     "summarize_wal",
+    "wal_compression",
     "wal_keep_size",
     "wal_level",
 )
@@ -32,6 +33,8 @@ OURS = " archive-push "
 _LEVELS = ("minimal", "replica", "logical")
 _DEFAULT_NUMBER = "10"  # PostgreSQL's own for senders and slots
 _SUMMARIES_SINCE = 17
+_COMPRESSION_METHODS_SINCE = 15
+_OLDEST_COMPRESSION = "pglz"  # which `on` means
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class SettingOptions:
     wal_keep_size: str | None = None
     max_slot_wal_keep_size: str | None = None
     summarize_wal: bool | None = None
+    wal_compression: str | None = None
 
     def any(self) -> bool:
         """Whether anything is said."""
@@ -111,6 +115,8 @@ def wanted(
                 code="setting_unknown_to_server",
                 setting="summarize_wal",
             )
+    if options.wal_compression is not None:
+        values["wal_compression"] = _compression(options.wal_compression, found["wal_compression"], major)
     if streams and values.get("max_wal_senders") == "0":
         raise _invalid("max_wal_senders", "0", "The streaming receiver needs one; give it a higher number.")
     return {name: _within(found[name], found[name].canonical(value)) for name, value in values.items()}
@@ -201,6 +207,28 @@ def _require_not_overridden(setting: Setting, value: str) -> None:
             setting=setting.name,
             source=setting.source,
         )
+
+
+def _compression(wanted: str, setting: Setting, major: int) -> str:
+    """The server's own word: before 15 it only knows whether, later also how, as far as it was built to."""
+    if setting.kind == "bool":
+        if wanted in ("off", "on", _OLDEST_COMPRESSION):
+            return "off" if wanted == "off" else "on"
+        happened = f"PostgreSQL {major} can only compress with {_OLDEST_COMPRESSION}."
+        remedy = f"Give on or off; {wanted} takes PostgreSQL {_COMPRESSION_METHODS_SINCE} or newer."
+    else:
+        value = setting.canonical(wanted)
+        if value in setting.choices:
+            return value
+        happened = f"this server was built without {wanted}: it takes {', '.join(setting.choices)}."
+        remedy = "Give one of these, or install packages of PostgreSQL that have it."
+    raise UnsupportedError(
+        f"setting wal_compression to {wanted}",
+        happened,
+        remedy,
+        code="setting_unknown_to_server",
+        setting="wal_compression",
+    )
 
 
 def _within(setting: Setting, value: str) -> str:

@@ -59,7 +59,8 @@ def run(request: BackupRequest, clock: Clock, sink: ProgressSink, *, check_mode:
     stanza = stanza_of(request.repository, request.cluster.stanza)
 
     def decided(life: Incarnation, headers: list[manifest.Header]) -> Decision | BackupResult:
-        young = _young_enough(headers, request.max_age, clock.now())
+        own = [header for header in headers if header.incarnation == life.incarnation]
+        young = _young_enough(own, request.max_age, clock.now())  # a former life's says nothing about this one
         if young is not None:
             return BackupResult(False, young.backup_type, young)
         decision = decide(request.backup_type, request.full_every, headers, life, clock.now())

@@ -201,8 +201,33 @@ class _Receiver:
             if self._owner is None or isinstance(exc, (IntegrityError, UnsupportedError)):
                 raise
             return self._owner
+        self._begin_anew_after_upgrade(owner)
         self._spool.belong_to(owner)
         return owner
+
+    def _begin_anew_after_upgrade(self, owner: SpoolOwner) -> None:
+        """What a former life has left goes to its archive; only then the spool is the new one's.
+
+        Only pg_upgrade gives a cluster another system identifier. A clone has its original's: of two lives with the
+        same identifier nothing here tells which one this is, and `belong_to` refuses.
+        """
+        former = self._spool.owner()
+        if former is None or former.stanza != owner.stanza or former.system_identifier == owner.system_identifier:
+            return
+        self._owner = former
+        if self._round is not None:
+            ended, self._round = self._round, None
+            with contextlib.suppress(LifeboatError):
+                ended.result()  # what it did not bring away the next one does, or says why it cannot
+        uploader = self._uploader or self._make_uploader(former)
+        uploader.round(partial=self._interval is not None)
+        uploader.close()
+        self._uploader = None
+        lacking = self._spool.begin_anew(self._clock)
+        for name, files in lacking.items():
+            self._warn(f"the optional repository {name} will lack {', '.join(files)} of the life before the upgrade")
+        new = f"{owner.incarnation}, PostgreSQL {owner.major_version}"
+        self._sink.emit(PhaseStarted("beginning a new life", f"{new}; what was received of the former one is archived"))
 
     def _after_end(self, error: LifeboatError) -> None:
         """Nothing came of a start: perhaps the server no longer has what comes next."""
@@ -249,10 +274,7 @@ class _Receiver:
         if self._owner is None:
             return
         if self._uploader is None:
-            archive = self._request.archive
-            if self._request.cluster.receive.archives:  # what one way gives up may come the other way
-                archive = replace(archive, drop_after=None)
-            self._uploader = Uploader(archive, self._spool, self._owner, self._request.jobs, self._clock, self._warn)
+            self._uploader = self._make_uploader(self._owner)
         self._uploader.pay_debts()
         if self._round is not None:
             if not self._round.done():
@@ -266,6 +288,12 @@ class _Receiver:
                 self._ship_at = now + (self._interval or 0.0)
             uploader = self._uploader
             self._round = self._rounds.submit(lambda: uploader.round(partial=ship))
+
+    def _make_uploader(self, owner: SpoolOwner) -> Uploader:
+        archive = self._request.archive
+        if self._request.cluster.receive.archives:  # what one way gives up may come the other way
+            archive = replace(archive, drop_after=None)
+        return Uploader(archive, self._spool, owner, self._request.jobs, self._clock, self._warn)
 
     def _judge(self, error: BaseException | None) -> None:
         """What became of a round."""

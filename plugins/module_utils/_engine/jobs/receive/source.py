@@ -138,7 +138,8 @@ class Source:
                 attempted,
                 f"it has the system identifier {server.system_identifier} and is PostgreSQL {server.major}; received so"
                 f" far was {owner.system_identifier} of {owner.major_version}.",
-                "Correct the connection. After pg_upgrade claim a new incarnation, and start with an empty spool.",
+                "Correct the connection. After pg_upgrade claim a new incarnation (pitr_configure with claim:"
+                " incarnation) and start the receiver again: it goes on by itself.",
                 code="receiver_other_server",
             )
         if self._data_directory is not None:

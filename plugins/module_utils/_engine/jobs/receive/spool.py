@@ -8,7 +8,7 @@
     pg_receivewal.log     what the program says
     pg_wal/               where it writes: finished segments, the unfinished one with `.partial`, histories
     pg_wal/lifeboat/      the lock, and what optional repositories lack
-    aside/                WAL that a failover has left behind, for people
+    aside/                WAL that a failover or an upgrade has left behind, for people
 
 Where pg_receivewal begins it reads off these names: behind the newest segment, or with the newest partial.
 """
@@ -27,7 +27,7 @@ from ...background import make_folders
 from ...clock import Clock
 from ...errors import IntegrityError, StorageError
 from ...postgres.timeline_path import Path as Way
-from ...postgres.wal_names import WalFileKind, WalSegment, classify, parse_segment_name
+from ...postgres.wal_names import WalFileKind, WalSegment, classify, is_wal_file_name, parse_segment_name
 from ...wal_spool import WalSpool, life_name
 
 _PARTIAL = ".partial"
@@ -97,6 +97,27 @@ class ReceiveSpool:
                 "Let the earlier receiver finish, or move the directory away; then start this one with an empty spool.",
                 code="spool_of_another_cluster",
             )
+
+    def begin_anew(self, clock: Clock) -> dict[str, list[str]]:
+        """Nobody's from now on, and empty: whose it was has all of it in the required repositories.
+
+        What lies here yet is moved aside. Returns what optional repositories lack of it.
+        """
+        folder = self._new_folder(clock)
+        for name in self._names():
+            if is_wal_file_name(name):
+                (self.wal / name).rename(folder / name)
+        lacking, owed = {}, self.lock.parent / "owed"
+        if owed.is_dir():
+            for place in owed.iterdir():
+                files = sorted(path.name for path in place.iterdir())
+                if files:
+                    lacking[place.name] = files
+            owed.rename(folder / "owed")
+        self._synced(folder)
+        (self.root / "spool.json").unlink()
+        durable.fsync_directory(self.root)
+        return lacking
 
     # --- what is in it
 
@@ -174,15 +195,22 @@ class ReceiveSpool:
 
     def set_aside(self, segments: list[WalSegment], clock: Clock) -> Path:
         """Move files where nobody uploads them; the folder."""
-        folder = self.root / "aside" / clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
-        durable.make_directories(folder, 0o700)
+        folder = self._new_folder(clock)
         for segment in segments:
             for path in (self.path(segment), self.path(segment, partial=True)):
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(folder / path.name)
+        self._synced(folder)
+        return folder
+
+    def _new_folder(self, clock: Clock) -> Path:
+        folder = self.root / "aside" / clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
+        durable.make_directories(folder, 0o700)
+        return folder
+
+    def _synced(self, folder: Path) -> None:
         durable.fsync_directory(folder)
         durable.fsync_directory(self.wal)
-        return folder
 
     def say(self, values: dict[str, Any]) -> None:
         """Leave word for whoever asks how it goes; a full disk keeps nobody from receiving."""

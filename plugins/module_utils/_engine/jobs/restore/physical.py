@@ -86,10 +86,18 @@ def prepare(
     stanza = stanza_of(request.repository, request.stanza)
     choices = choose.candidates(stanza, request.backup, request.target, clock.now())
     version = choices[0].header.major_version
-    found = programs.find(version, request.bin_directory)
+    found = programs.of_version(version, request.bin_directory, runner)
     same = [choice for choice in choices if choice.header.major_version == version]
     reach = TargetSearch(request.target, found, runner, sink).decide(same)
     header, life = reach.choice.header, reach.choice.life
+    present = stanza.require_registered()
+    if request.target.is_latest and life.incarnation != present.incarnation:
+        sink.emit(
+            Warned(
+                f"the present incarnation (PostgreSQL {present.major_version}, since {present.created}) has no backup:"
+                f" this is the end of the one before, of PostgreSQL {life.major_version}"
+            )
+        )
     for missing in reach.missing:
         sink.emit(Warned(f"the WAL segment {missing} is missing: only targets before it can be reached"))
     if request.keep_old and keep_old.has_something(request.data_directory):

@@ -120,9 +120,10 @@ def _archiving(facts: ClusterFacts) -> Iterator[Finding]:
         yield Finding(
             CRITICAL,
             "cluster_not_claimed",
-            "This data directory has no claim to an archive, so none of its WAL is taken: it was restored or copied, or"
-            " archiving was never set up.",
-            "Run pitr_configure; a restored cluster says what it is by claim: timeline or claim: incarnation.",
+            "This data directory has no claim to an archive, so none of its WAL is taken: it was restored, copied or"
+            " made by pg_upgrade, or archiving was never set up.",
+            "Run pitr_configure; a restored cluster says what it is by claim: timeline or claim: incarnation, one after"
+            " pg_upgrade takes claim: incarnation. The server keeps its WAL until then.",
         )
     if server is not None and not (server.in_recovery and server.archive_mode != "always"):
         wrong = list(_archive_settings(server))
@@ -307,10 +308,12 @@ def _backups(facts: ClusterFacts) -> Iterator[Finding]:
     newest = min((each.newest for each in readable if each.newest), key=lambda each: each.age, default=None)
     if newest is None:
         if readable:
+            former = max(each.backups for each in readable)
+            what = f"None of the {former} backups is of the cluster's present incarnation" if former else ""
             yield Finding(
                 CRITICAL,
                 "no_backup",
-                "There is no backup: WAL alone cannot be restored.",
+                f"{what or 'There is no backup'}: WAL alone cannot be restored.",
                 f"Make one: lifeboat backup --cluster {facts.name}.",
             )
         return

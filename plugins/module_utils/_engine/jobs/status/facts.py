@@ -83,8 +83,8 @@ class RepositoryFacts:
     required: bool
     error: str | None = None  # why nothing is known of it
     system_identifier: int | None = None  # None: it knows nothing of the stanza
-    backups: int = 0
-    newest: BackupFacts | None = None
+    backups: int = 0  # of all of the stanza's lives
+    newest: BackupFacts | None = None  # of the present one
     earliest: str | None = None  # the first point in time that can be recovered to
     last_segment: str | None = None
     gaps: list[str] = field(default_factory=list)  # recorded ones, in words

@@ -23,6 +23,7 @@ from ...postgres import archiver, postmaster_pid, replication, server_log, slots
 from ...postgres.connection import Connection, connect
 from ...postgres.wal_names import segment_of
 from ...repository.access import stanza_of
+from ...repository.stanza import Incarnation, Stanza
 from ...repository.wal import WalArchive
 from ...specs import ArchiveSpec, ClusterSpec, WalCopy
 from ...wal_spool import WalSpool
@@ -65,7 +66,9 @@ def gather(cluster: ClusterSpec, archive: ArchiveSpec, clock: Clock) -> ClusterF
         server=server,
         server_error=error,
         host=host,
-        repositories=[_repository(copy, cluster, clock, required=copy in archive.required) for copy in archive.copies],
+        repositories=[
+            _repository(copy, cluster, clock, directory, required=copy in archive.required) for copy in archive.copies
+        ],
         receiver=_receiver(cluster) if cluster.receive.streams else None,
         thresholds=cluster.thresholds,
     )
@@ -192,17 +195,28 @@ def _count(folder: str) -> int:
 # --- the repositories
 
 
-def _repository(copy: WalCopy, cluster: ClusterSpec, clock: Clock, *, required: bool) -> RepositoryFacts:
+def _life(stanza: Stanza, directory: Path | None) -> Incarnation | None:
+    """The one that this cluster has claimed, as far as that can be seen, else the stanza's newest."""
+    lives = stanza.incarnations()
+    life = wal_spool.claimed_life(str(directory)) if directory is not None else None
+    own = [each for each in lives if each.incarnation == life.partition("-")[2]] if life else []
+    return [*lives, *own][-1] if lives else None
+
+
+def _repository(
+    copy: WalCopy, cluster: ClusterSpec, clock: Clock, directory: Path | None, *, required: bool
+) -> RepositoryFacts:
     url = copy.repository.url
     try:
         stanza = stanza_of(copy.repository, cluster.stanza, only_lists=True)
-        life = stanza.current()
+        life = _life(stanza, directory)
         if life is None:
             return RepositoryFacts(copy.name, url, required)
         headers, archive = stanza.headers(), WalArchive(stanza, life)
         newest = None
-        if headers:
-            header = headers[-1]
+        own_headers = [header for header in headers if header.incarnation == life.incarnation]
+        if own_headers:
+            header = own_headers[-1]
             own = WalArchive(stanza, choose.life_of(stanza, header))
             newest = BackupFacts(
                 header.backup_id,

@@ -12,6 +12,7 @@ from ...postgres.timeline_path import Path
 from ...postgres.wal_names import WalSegment, format_lsn, parse_segment_name
 from ...repository.access import stanza_of
 from ...repository.manifest import Header
+from ...repository.stanza import Incarnation, Stanza
 from ...repository.wal import RecordedGap, WalArchive
 from ...specs import RepositorySpec
 from ..restore import choose
@@ -46,6 +47,21 @@ class TimelineWindow:
 
 
 @dataclass(frozen=True)
+class Life:
+    """One life of the cluster: before an upgrade, since it, or beside another one."""
+
+    number: int
+    incarnation: str
+    system_identifier: int
+    major_version: int
+    began: str
+    is_present: bool  # the newest one
+    backups: list[str]  # oldest first
+    earliest: str | None  # the first point in time that can be recovered to
+    last_segment: str | None  # the newest archived one, of its newest timeline
+
+
+@dataclass(frozen=True)
 class Info:
     """A stanza at a glance."""
 
@@ -56,6 +72,7 @@ class Info:
     backups: list[Header] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     timelines: list[TimelineWindow] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
     wal_first: str | None = None
     wal_last: str | None = None
     wal_segments: int = 0
@@ -65,9 +82,10 @@ class Info:
 def read(spec: RepositorySpec, stanza_name: str) -> Info:
     """Read-only; an unknown stanza is simply empty."""
     stanza = stanza_of(spec, stanza_name, only_lists=True)
-    life = stanza.current()
-    if life is None:
+    lives = stanza.incarnations()
+    if not lives:
         return Info(stanza_name, spec.url, None, None)
+    life = lives[-1]
     headers = stanza.headers()
     archive = WalArchive(stanza, life)
     names = [archived.file_name for timeline in archive.timelines() for archived in archive.segments(timeline)]
@@ -85,10 +103,28 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
         headers,
         windows,
         _timelines(archive, [header for header in headers if header.incarnation == life.incarnation]),
+        [_life(stanza, each, headers, is_present=each == life) for each in lives],
         names[0] if names else None,
         names[-1] if names else None,
         len(names),
         archive.recorded_gaps(),
+    )
+
+
+def _life(stanza: Stanza, life: Incarnation, headers: list[Header], *, is_present: bool) -> Life:
+    own = [header for header in headers if header.incarnation == life.incarnation]
+    archive = WalArchive(stanza, life)
+    newest = [archived.file_name for timeline in archive.timelines()[-1:] for archived in archive.segments(timeline)]
+    return Life(
+        life.number,
+        life.incarnation,
+        life.system_identifier,
+        life.major_version,
+        life.created,
+        is_present,
+        [header.backup_id for header in own],
+        own[0].stop_time if own else None,
+        newest[-1] if newest else None,
     )
 
 

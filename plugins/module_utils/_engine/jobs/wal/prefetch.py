@@ -54,10 +54,11 @@ def run(request: PrefetchRequest, clock: Clock) -> bool:
     """Fetch ahead until the recovery is over or nobody takes anything. False when another one does already."""
     control_file.read(request.data_directory)  # nothing is made in what is no data directory
     spool = WalSpool(str(request.data_directory), request.incarnation)
-    make_folders(spool.folder, spool.fetched)
+    make_folders(spool.folder)
     with only_one(spool.lock(wal_spool.FETCH)) as alone:
         if not alone:
             return False
+        make_folders(spool.fetched)  # not before: it may be what the one that is ending has just removed
         remove_other_lives(os.path.dirname(spool.fetched), spool)
         remove_files(spool.fetched)
         try:
