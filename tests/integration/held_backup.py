@@ -42,9 +42,12 @@ class HoldingSink:
 
     def __init__(self, point: str) -> None:
         self._point = point
+        self.said: list[str] = []
 
     def emit(self, event: Event) -> None:
         """Take an event."""
+        if isinstance(event, PhaseStarted):
+            self.said.append(f"{event.phase}: {event.detail}")
         if isinstance(event, PhaseStarted) and event.phase == self._point:
             hold()
 
@@ -73,9 +76,11 @@ def main(path: Path, name: str, backup_type: str, point: str, *server: str) -> N
         hold_at_file(point.partition(":")[2])
     request = backup.BackupRequest(cluster, repository, backup_type=backup_type)
     outcome: dict[str, Any]
+    sink = HoldingSink(point)
     try:
-        made = backup.run(request, SystemClock(), HoldingSink(point))
-        outcome = {"backup": made.backup.backup_id if made.backup else "", "damaged": made.damaged_pages}
+        made = backup.run(request, SystemClock(), sink)
+        backup_id = made.backup.backup_id if made.backup else ""
+        outcome = {"backup": backup_id, "damaged": made.damaged_pages, "said": sink.said}
     except LifeboatError as error:
         outcome = error.as_dict()
     sys.stdout.write(json.dumps(outcome) + "\n")

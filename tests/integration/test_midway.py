@@ -139,6 +139,18 @@ def standby(own_site: Site, new_folder: Callable[[], Path]) -> Iterator[Cluster]
         yield replica
 
 
+def test_a_standby_whose_primary_is_idle_says_what_would_help_long_before_it_gives_up(
+    own_site: Site, standby: Cluster
+) -> None:
+    """The primary has archive_timeout = 0: nothing but somebody's doing brings the WAL."""
+    where = (standby.data_directory, standby.socket_dir, str(standby.port))
+    with held(own_site, "still waiting for WAL", *where) as backup:
+        own_site.cluster.sql("SELECT pg_switch_wal()")
+        made = backup.go_on()
+    assert made["backup"] in own_site.backup_ids()
+    assert any("SELECT pg_switch_wal() on the primary" in said for said in made["said"])
+
+
 def test_a_standby_that_is_promoted(own_site: Site, standby: Cluster) -> None:
     site, known = own_site, own_site.backup_ids()
     where = (standby.data_directory, standby.socket_dir, str(standby.port))

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -75,6 +77,53 @@ def written_to(cluster: Cluster) -> Iterator[None]:
     finally:
         done.set()
         writer.join()
+
+
+class LyingPooler:
+    """Passes everything on, but says of its server that it has another system identifier."""
+
+    def __init__(self, port: int, truth: str, lie: str) -> None:
+        self._behind, self._truth, self._lie = port, truth.encode(), lie.encode()
+        self._listener = socket.create_server((LOCAL_ADDRESS, 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> LyingPooler:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _address = self._listener.accept()
+                server = socket.create_connection((LOCAL_ADDRESS, self._behind))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data.replace(self._truth, self._lie))
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+def test_files_of_another_server_than_the_one_that_answered_are_no_backup(
+    shop: Site, new_folder: Callable[[], Any]
+) -> None:
+    """As behind a pooler that changes servers: in the end it is the control file that tells."""
+    site = shop
+    ((truth,),) = site.cluster.sql("SELECT system_identifier::text FROM pg_control_system()")
+    lie = str(int(truth) ^ 1)
+    with LyingPooler(site.cluster.port, truth, lie) as pooler:
+        how = {"login_port": pooler.port, "stanza": "pooled", "ssl_mode": "disable", **REMOTE}
+        site.module("pitr_configure", **how)
+        said = site.refused("server_directory_mismatch", "pg_backup", **how)
+    assert truth in said["happened"] and lie in said["happened"]
+    assert json.loads(site.lifeboat("info", "--stanza", "pooled", "--json").stdout)["backups"] == []
 
 
 @pytest.mark.every_version

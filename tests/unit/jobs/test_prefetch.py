@@ -316,3 +316,14 @@ def test_what_an_earlier_one_left_and_other_lives_go(
         path.write_bytes(b"something")
     with fetching(on_disk, spool):
         assert not other.exists() and not stale.exists()
+
+
+def test_one_that_comes_while_another_is_ending_leaves_no_folder_behind(
+    on_disk: RepositorySpec, archive: WalArchive, spool: WalSpool
+) -> None:
+    """The one that ends has removed what it had fetched, and still holds the lock."""
+    os.makedirs(spool.folder)
+    request = prefetch.PrefetchRequest(on_disk, "main", LIFE, Path(spool.data_directory))
+    with background.only_one(spool.lock(FETCH)) as alone:
+        assert alone and not prefetch.run(request, SystemClock())
+        assert not Path(spool.fetched).exists()

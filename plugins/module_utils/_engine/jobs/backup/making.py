@@ -107,6 +107,13 @@ class Making(ABC):
     def _why_wal_is_late(self) -> str:
         """What the server says of its archiving, in a sentence."""
 
+    def _why_primary_is_late(self) -> str:
+        """A standby archives nothing, and cannot end a segment."""
+        return (
+            "SELECT pg_switch_wal() on the primary ends the segment at once, its archive_timeout (unless 0) in time;"
+            " only then it is archived."
+        )
+
     def make(self) -> BackupResult:
         """Take the files, wait for their WAL, publish the manifest: in this order."""
         request, prefix = self._request, new_prefix()
@@ -181,7 +188,12 @@ class Making(ABC):
         patience = self._request.archive_wait
         if patience is None:
             patience = _STANDBY_WAIT_SECONDS if self._facts.in_recovery else _WAIT_SECONDS
-        wait_for_segments(archive, segments, self._why_wal_is_late, self._clock, patience)
+        why = self._why_primary_is_late if self._facts.in_recovery else self._why_wal_is_late
+
+        def still(segment: str) -> None:
+            self._sink.emit(PhaseStarted("still waiting for WAL", f"{why()} {segment}, for {patience:g} s at most"))
+
+        wait_for_segments(archive, segments, why, self._clock, patience, still)
 
     def _header(self, taken: Taken, generation: str, stored_bytes: int) -> manifest.Header:
         stop = taken.stop

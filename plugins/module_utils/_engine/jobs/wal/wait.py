@@ -12,6 +12,7 @@ from ...errors import PreconditionError
 from ...repository.wal import WalArchive
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SOON_SECONDS = 5.0
 
 
 def wait_for_segments(
@@ -20,12 +21,15 @@ def wait_for_segments(
     why: Callable[[], str],
     clock: Clock,
     timeout: float,
+    still: Callable[[str], None] = lambda _segment: None,
 ) -> None:
     """Return when every segment is in the repository; look there, not at what the server believes.
 
-    `why` gives the server's own reason, as far as it tells one, when they do not come.
+    `why` gives the server's own reason, as far as it tells one, when they do not come. `still` is told once, and
+    soon, that the first of them has not come yet: somebody may be able to help.
     """
-    deadline = clock.monotonic() + timeout
+    began = clock.monotonic()
+    deadline, told = began + timeout, False
     pause = _FIRST_PAUSE
     missing = list(segments)
     while True:
@@ -41,5 +45,8 @@ def wait_for_segments(
                 code="wal_not_archived",
                 missing=missing,
             )
+        if not told and clock.monotonic() >= began + _SOON_SECONDS:
+            told = True
+            still(missing[0])
         clock.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
