@@ -2,13 +2,13 @@
 # Copyright (c) 2026, Lifeboat contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ensure that a backup of a PostgreSQL cluster exists."""
+"""Ensure that a backup of a PostgreSQL cluster or its databases exists."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pg_backup
-short_description: Ensure that a backup of a PostgreSQL cluster exists
+short_description: Ensure that a backup of a PostgreSQL cluster or its databases exists
 version_added: 0.1.0
 description:
   - Takes a physical backup of a running cluster, compressed and encrypted, into its repository.
@@ -25,10 +25,77 @@ extends_documentation_fragment:
   - lifeboat.postgresql.s3
 options:
   kind:
-    description: What is backed up. V(physical) is the whole cluster.
+    description:
+      - What is backed up. V(physical) is the whole cluster, from whose backup and WAL any moment can be recovered.
+      - V(logical) are dumps of databases, made by C(pg_dump), each of one moment. They can be restored to other
+        versions and machines, as a whole or in part. C(pg_dump) of the server's version must be on this host (package
+        C(postgresql-client)); the server may be anywhere, and needs no archiving.
     type: str
-    choices: [physical]
+    choices: [physical, logical]
     default: physical
+  databases:
+    description:
+      - With O(kind=logical), the databases to dump; without it all but templates.
+      - There is no snapshot of several databases. Each is dumped as of a moment of its own, which is in the result.
+    type: list
+    elements: str
+    default: []
+  dump_format:
+    description:
+      - With O(kind=logical), C(pg_dump)'s format. Of V(custom) parts can be restored, in parallel; V(plain) is SQL for
+        people.
+    type: str
+    choices: [custom, plain]
+    default: custom
+  tables:
+    description:
+      - With O(kind=logical), dump only these tables, by C(pg_dump)'s patterns, such as V(public.orders) or
+        V(sales.*). A name with capitals, spaces or dots is in double quotes. What matches nothing is an error.
+    type: list
+    elements: str
+    default: []
+  exclude_tables:
+    description: With O(kind=logical), leave these tables out.
+    type: list
+    elements: str
+    default: []
+  exclude_table_data:
+    description: With O(kind=logical), dump these tables without their rows.
+    type: list
+    elements: str
+    default: []
+  schemas:
+    description: With O(kind=logical), dump only these schemas.
+    type: list
+    elements: str
+    default: []
+  exclude_schemas:
+    description: With O(kind=logical), leave these schemas out.
+    type: list
+    elements: str
+    default: []
+  content:
+    description: With O(kind=logical), whether to dump definitions, rows, or both.
+    type: str
+    choices: [all, schema, data]
+    default: all
+  large_objects:
+    description:
+      - With O(kind=logical), whether large objects are dumped. By default they are unless tables or schemas are chosen.
+    type: bool
+  globals:
+    description:
+      - With O(kind=logical), whether roles and tablespaces are dumped as well. The roles' passwords are only seen by a
+        superuser; for others they are left out, with a warning.
+    type: bool
+    default: true
+  dump_compression:
+    description:
+      - With O(kind=logical), how dumps are compressed. V(zstd) is done by the repository, smaller and faster.
+      - V(gzip) and V(lz4) are done by C(pg_dump) inside its format; the latter needs PostgreSQL 16 or newer.
+    type: str
+    choices: [zstd, gzip, lz4, none]
+    default: zstd
   type:
     description:
       - How it is backed up. V(full) reads and stores everything and begins a new generation, which refers to nothing
@@ -53,10 +120,10 @@ options:
     default: 2
   compression_level:
     description:
-      - The zstd level, from 1 (fast) to 19 (small).
-      - The default is tuned to PostgreSQL's pages, which it makes both smaller and faster than zstd's own level.
+      - The zstd level, from 1 (fast) to 19 (small); with O(dump_compression) that of the method.
+      - The default of physical backups is 3, tuned to PostgreSQL's pages, which it makes both smaller and faster than
+        zstd's own level. Of dumps it depends on the size of the database, from 19 for the smallest to 1.
     type: int
-    default: 3
   fast_checkpoint:
     description: Whether to begin at once, at the price of a burst of writes, or to wait for the next checkpoint.
     type: bool
@@ -119,6 +186,18 @@ EXAMPLES = r"""
     annotations:
       reason: nightly
 
+- name: Dump two databases of a server somewhere, with the roles that they need
+  lifeboat.postgresql.pg_backup:
+    kind: logical
+    databases: [shop, accounts]
+    exclude_table_data: [public.sessions]
+    stanza: shop
+    repository: /srv/lifeboat
+    key_file: /etc/lifeboat/main.key
+    login_host: db.example.com
+    login_user: lifeboat
+    login_password: "{{ lifeboat_password }}"
+
 - name: Back up a server whose files cannot be reached
   lifeboat.postgresql.pg_backup:
     stanza: shop
@@ -141,9 +220,19 @@ backup:
       description: Its name; names sort by time.
       type: str
       sample: 20261121T014644Z-full-b0c0f1
+    kind:
+      description: V(physical) or V(logical).
+      type: str
     type:
       description: V(full) or V(incremental).
       type: str
+    members:
+      description: >-
+        With O(kind=logical), what it holds. Each has a C(kind) (V(database) or V(globals)), a C(name), a C(format), the
+        moment whose state it shows (C(as_of)), the size on the server (C(server_bytes)) and what was chosen of it
+        (C(options)). What follows with LSNs, timelines or pages is of physical backups.
+      type: list
+      elements: dict
     method:
       description: How the files were got at, V(files) or V(stream).
       type: str
@@ -211,9 +300,14 @@ type:
   description: What was made, or would be, or was found; V(full) or V(incremental).
   returned: success
   type: str
+databases:
+  description: The databases that were dumped, or would be.
+  returned: success, with O(kind=logical)
+  type: list
+  elements: str
 damaged_pages:
   description: Where damaged pages were found.
-  returned: success
+  returned: success, with O(kind=physical)
   type: list
   elements: str
 """
@@ -222,10 +316,14 @@ from datetime import timedelta
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, runner, settings
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_for_cluster
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import arguments, dumping, runner, settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import (
+    owner_for_cluster,
+    owner_of_dumps,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import SystemClock
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs import summary
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import logical
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.backup import physical as backup
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.ports import ProgressSink
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import CLASSES, DEFAULT_CLASS
@@ -236,12 +334,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **arguments.SHARED,
-            "kind": {"type": "str", "choices": ["physical"], "default": "physical"},
+            "kind": {"type": "str", "choices": ["physical", "logical"], "default": "physical"},
+            **dumping.BACKUP_OPTIONS,
             "type": {"type": "str", "choices": ["auto", "full", "incremental"], "default": "auto"},
             "full_every": {"type": "float", "default": 30},
             "max_age": {"type": "float"},
             "jobs": {"type": "int", "default": 2},
-            "compression_level": {"type": "int", "default": 3},
+            "compression_level": {"type": "int"},
             "fast_checkpoint": {"type": "bool", "default": True},
             "archive_wait": {"type": "float"},
             "damaged_pages": {"type": "str", "choices": ["fail", "warn"], "default": "warn"},
@@ -255,6 +354,9 @@ def main() -> None:
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
+        if params["kind"] == "logical":
+            task = dumping.backup_task(module, cluster, repository)
+            runner.run(module, repository, logical.THIRD_PARTY, lambda: owner_of_dumps(cluster, repository), task)
         request = backup.BackupRequest(
             cluster,
             repository,
@@ -262,7 +364,7 @@ def main() -> None:
             full_every=timedelta(days=params["full_every"]),
             max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
             jobs=params["jobs"],
-            compression_level=params["compression_level"],
+            compression_level=params["compression_level"] or backup.BackupRequest.compression_level,
             fast_checkpoint=params["fast_checkpoint"],
             archive_wait=params["archive_wait"],
             fail_on_damaged_pages=params["damaged_pages"] == "fail",
@@ -272,7 +374,7 @@ def main() -> None:
             annotations={str(name): str(text) for name, text in params["annotations"].items()},
         )
 
-        def task(sink: ProgressSink) -> dict[str, Any]:
+        def physical_task(sink: ProgressSink) -> dict[str, Any]:
             result = backup.run(request, SystemClock(), sink, check_mode=module.check_mode)
             return {
                 "changed": result.changed,
@@ -282,7 +384,7 @@ def main() -> None:
             }
 
         needed = (*backup.THIRD_PARTY, *backup.IMPORTED_LATER)
-        runner.run(module, repository, needed, lambda: owner_for_cluster(cluster, repository), task)
+        runner.run(module, repository, needed, lambda: owner_for_cluster(cluster, repository), physical_task)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,12 @@ major_version:
   returned: success
   type: int
 backups:
-  description: All backups, oldest first; as M(lifeboat.postgresql.pg_backup) returns them.
+  description: All physical backups, oldest first; as M(lifeboat.postgresql.pg_backup) returns them.
+  returned: success
+  type: list
+  elements: dict
+logical_backups:
+  description: All logical backups, oldest first; as M(lifeboat.postgresql.pg_backup) returns them.
   returned: success
   type: list
   elements: dict

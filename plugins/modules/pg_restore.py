@@ -28,12 +28,64 @@ extends_documentation_fragment:
   - lifeboat.postgresql.s3
   - lifeboat.postgresql.target
 options:
+  kind:
+    description:
+      - What is restored. V(physical) makes a cluster at any moment of its archived WAL.
+      - V(logical) brings one database of a dump back, into the server that the connection options lead to. O(database)
+        and the options behind it belong to it, and those of targets, directories and ports do not.
+    type: str
+    choices: [physical, logical]
+    default: physical
+  database:
+    description: With O(kind=logical), the database of the backup; needed where it holds several.
+    type: str
+  target_database:
+    description: With O(kind=logical), the database to restore into. By default it has the name it had.
+    type: str
+  if_exists:
+    description:
+      - With O(kind=logical), what to do when the database to restore into exists. V(fail) refuses.
+      - V(replace) restores beside it under another name, then swaps the two in a moment. The old one is kept, with
+        C(_before_) and the time behind its name. Sessions in it are ended.
+      - V(drop) drops it first, which needs no space for both; if the restore then fails, neither is there.
+      - V(add) restores into it as it is.
+    type: str
+    choices: [fail, add, drop, replace]
+    default: fail
+  content:
+    description: With O(kind=logical), whether to restore definitions, rows, or both.
+    type: str
+    choices: [all, schema, data]
+    default: all
+  no_owner:
+    description: With O(kind=logical), let everything belong to the role that restores, instead of its former owners.
+    type: bool
+    default: false
+  no_privileges:
+    description: With O(kind=logical), leave granted privileges out.
+    type: bool
+    default: false
+  missing_roles:
+    description:
+      - With O(kind=logical), what to do about owners and grantees that the server does not have. V(create) makes them
+        as they were dumped with the database; V(fail) lets the restore fail at the first.
+    type: str
+    choices: [fail, create]
+    default: fail
+  disable_triggers:
+    description: With O(kind=logical) and O(content=data), do not fire triggers, foreign keys included. For superusers.
+    type: bool
+    default: false
+  single_transaction:
+    description: With O(kind=logical), restore everything or nothing, in one transaction.
+    type: bool
+    default: false
   destination:
     description:
       - The new cluster's data directory. It must be empty or not exist, unless O(delta) is set.
       - Its parent directory must be writable by the O(owner).
+      - Required with O(kind=physical).
     type: path
-    required: true
   owner:
     description:
       - The user who shall own the restored cluster, when the module runs as root.
@@ -118,9 +170,11 @@ options:
     type: bool
     default: true
   jobs:
-    description: How many workers fetch and write.
+    description:
+      - How many workers fetch and write; 2 by default.
+      - With O(kind=logical), how many tables and indexes are restored at once; 1 by default. With more the dump lies in
+        the temporary directory (E(TMPDIR)) meanwhile.
     type: int
-    default: 2
   recovery_timeout:
     description: How many seconds to wait until the target has been reached.
     type: float
@@ -178,6 +232,21 @@ EXAMPLES = r"""
     stanza: db1-main
     destination: /var/lib/postgresql/15/main
 
+- name: Bring a database back beside itself, and look at it
+  lifeboat.postgresql.pg_restore:
+    kind: logical
+    cluster: main
+    database: shop
+    target_database: shop_yesterday
+
+- name: Put yesterday's dump in the place of a database, and keep what it has become
+  lifeboat.postgresql.pg_restore:
+    kind: logical
+    cluster: main
+    database: shop
+    if_exists: replace
+    missing_roles: create
+
 - name: See what the configuration was a week ago
   lifeboat.postgresql.pg_restore:
     cluster: main
@@ -194,9 +263,26 @@ backup:
   description: The backup that was restored, or would be; as M(lifeboat.postgresql.pg_backup) returns it.
   returned: success
   type: dict
+database:
+  description: The database of the backup that was restored, or would be.
+  returned: success, with O(kind=logical)
+  type: str
+target_database:
+  description: The database that it was restored into.
+  returned: success, with O(kind=logical)
+  type: str
+as_of:
+  description: The moment whose state it shows, in UTC.
+  returned: success, with O(kind=logical)
+  type: str
+created_roles:
+  description: Roles that the server did not have.
+  returned: success, with O(kind=logical)
+  type: list
+  elements: str
 destination:
   description: The restored data directory.
-  returned: success
+  returned: success, with O(kind=physical)
   type: str
 running:
   description: Whether the cluster runs.
@@ -216,7 +302,8 @@ stopped_at:
   returned: success, without O(files)
   type: str
 kept_old:
-  description: Where what was in O(destination) is kept; empty when there was nothing.
+  description: >-
+    Where what was in O(destination) is kept, or the name of a replaced database; empty when nothing was there.
   returned: success, without O(files)
   type: str
 restored_files:
@@ -260,13 +347,15 @@ salvaged_wal:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible import (
     arguments,
+    dumping,
     restoring,
     runner,
     settings,
     targets,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_new
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_dumps, owner_of_new
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import files as restore_files
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import logical
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restore
 
 
@@ -275,7 +364,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **arguments.SHARED,
-            "destination": {"type": "path", "required": True},
+            "kind": {"type": "str", "choices": ["physical", "logical"], "default": "physical"},
+            **dumping.RESTORE_OPTIONS,
+            "destination": {"type": "path"},
             "owner": {"type": "str"},
             "backup": {"type": "str", "default": "latest"},
             "files": {"type": "list", "elements": "str"},
@@ -292,18 +383,22 @@ def main() -> None:
             "start": {"type": "bool", "default": True},
             "max_rate": {"type": "float"},
             "low_priority": {"type": "bool", "default": False},
-            "jobs": {"type": "int", "default": 2},
+            "jobs": {"type": "int"},
             "recovery_timeout": {"type": "float", "default": 3600},
         },
         mutually_exclusive=[
             *targets.EXCLUSIVE,
             *(("files", name) for name in (*targets.EXCLUSIVE[0], "port", "socket_directory", "primary_conninfo")),
         ],
+        required_if=[("kind", "physical", ["destination"])],
         supports_check_mode=True,
     )
     params = module.params
     with runner.reporting(module):
         cluster, repository = settings.specs(params)
+        if params["kind"] == "logical":
+            task = dumping.restore_task(module, cluster, repository)
+            runner.run(module, repository, logical.THIRD_PARTY, lambda: owner_of_dumps(cluster, repository), task)
         if params["files"]:
             packages, task = restore_files.THIRD_PARTY, restoring.files_task(module, cluster, repository)
         else:

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.keys import WrappingKey
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import (
+    Header,
+    Member,
+    SetHeader,
+)
 
 KEY = WrappingKey(b"k" * 32)
 SEGMENT_BYTES = 1 << 20
@@ -40,6 +44,23 @@ def header(**changes: Any) -> Header:
         "backup_label": "START WAL LOCATION: 0/200028 (file 000000010000000000000002)\n",
     }
     return Header(**{**values, **changes})
+
+
+def set_header(*databases: str, **changes: Any) -> SetHeader:
+    """A logical backup's header."""
+    members = tuple(Member("database", each, (f"databases/{each}.dump",), "custom", "") for each in databases)
+    values: dict[str, Any] = {
+        "backup_id": "20260101T000000Z-dump-aaaaaa",
+        "stanza": "main",
+        "kind": "logical",
+        "backup_type": "full",
+        "generation": "20260101T000000Z-dump-aaaaaa",
+        "parent": None,
+        "started": "2026-01-01T00:00:00.000000Z",
+        "finished": "2026-01-01T00:10:00.000000Z",
+        "members": members,
+    }
+    return SetHeader(**{**values, **changes})
 
 
 _CONTROL_VALUES = {

@@ -22,6 +22,7 @@ from .._engine.process import Runner
 from .._engine.specs import ClusterSpec, RepositorySpec
 from . import runner, targets
 
+DEFAULT_JOBS = 2
 Task = Callable[[ProgressSink], dict[str, Any]]
 
 
@@ -50,7 +51,7 @@ def cluster_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposi
         start=params["start"],
         max_rate=runner.bytes_per_second(params["max_rate"]),
         low_priority=params["low_priority"],
-        jobs=params["jobs"],
+        jobs=params["jobs"] or DEFAULT_JOBS,
         recovery_timeout=params["recovery_timeout"],
         original=cluster.data_directory,
     )
@@ -79,7 +80,7 @@ def files_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposito
         destination=destination(params),
         patterns=params["files"],
         backup=params["backup"],
-        jobs=params["jobs"],
+        jobs=params["jobs"] or DEFAULT_JOBS,
         max_rate=runner.bytes_per_second(params["max_rate"]),
         low_priority=params["low_priority"],
     )

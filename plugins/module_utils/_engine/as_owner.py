@@ -37,11 +37,24 @@ def owner_for_cluster(cluster: ClusterSpec, repository: RepositorySpec) -> Owner
     """Whom to work as for a cluster: its files' owner, or without files whoever owns what opens the repository."""
     if cluster.method != "stream":
         return owner_for(cluster.data_directory)
+    return _owner_of_repository(repository)
+
+
+def _owner_of_repository(repository: RepositorySpec) -> Owner:
     uid = os.geteuid()
     if uid == 0:
         places = (repository.key.key_file, repository.key.passphrase_file, Path(repository.url))
         uid = next((each.stat().st_uid for each in places if each is not None and each.exists()), uid)
     return account(uid)
+
+
+def owner_of_dumps(cluster: ClusterSpec, repository: RepositorySpec) -> Owner:
+    """Whom to work as for a server that is only talked to: the owner of its files, if they are here, as for everything
+    else; without them whoever owns what opens the repository.
+    """
+    if cluster.data_directory is not None and cluster.data_directory.exists():
+        return owner_of(cluster.data_directory)
+    return _owner_of_repository(repository)
 
 
 def owner_of_new(directory: Path, name: str | None, data_directory: Path | None) -> Owner:

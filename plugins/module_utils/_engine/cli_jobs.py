@@ -96,7 +96,10 @@ def _info(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Repos
     for made, window in zip(found["backups"], found["windows"]):
         gap = f", WAL missing from {window['missing_segments'][0]}" if window["missing_segments"] else ""
         _print(f"  {made['id']}  {size_text(made['bytes'])}  recoverable from {window['earliest']}{gap}")
-    if not found["backups"]:
+    for made in found["logical_backups"]:
+        names = ", ".join(each["name"] for each in made["members"] if each["kind"] == "database")
+        _print(f"  {made['id']}  {size_text(made['bytes'])}  dump of {names}")
+    if not found["backups"] and not found["logical_backups"]:
         _print("  no backups")
     return 0
 
@@ -287,8 +290,22 @@ def _restore_point(arguments: argparse.Namespace, cluster: ClusterSpec, reposito
     return 0
 
 
+def _dump(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from . import cli_dumps
+
+    return cli_dumps.dump(arguments, cluster, repository)
+
+
+def _restore_dump(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    from . import cli_dumps
+
+    return cli_dumps.restore_dump(arguments, cluster, repository)
+
+
 COMMANDS: dict[str, Command] = {
     "backup": _backup,
+    "dump": _dump,
+    "restore-dump": _restore_dump,
     "expire": _expire,
     "info": _info,
     "restore": _restore,

@@ -9,7 +9,7 @@ installs the on-host command reaches all of it here.
 
 from __future__ import annotations
 
-from . import agent_bundle, cli, foreground, pipes
+from . import agent_bundle, cli, cli_dumps, foreground, pipes
 from .jobs.archiving import configure as configure_archiving
 from .jobs.archiving import register_remote
 from .jobs.backup import physical as backup
@@ -29,6 +29,7 @@ __all__ = [
     "archive",
     "backup",
     "cli",
+    "cli_dumps",
     "configure_archiving",
     "create_repository",
     "expire",

@@ -11,13 +11,16 @@ from typing import Any
 
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.clock import utc_text
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.retention.plan import Verdict, judge
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import Header
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.manifest import (
+    AnyHeader,
+    Header,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.retention_policy import (
     CLASSES,
     Policy,
     parse,
 )
-from made import header
+from made import header, set_header
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
 
@@ -30,7 +33,7 @@ def backup(days_ago: float, backup_class: str = "scheduled", **changes: Any) -> 
     )
 
 
-def verdicts(policy: str, *backups: Header, **how: Any) -> list[Verdict]:
+def verdicts(policy: str, *backups: AnyHeader, **how: Any) -> list[Verdict]:
     """Backups given oldest first, judged by a policy such as `last=2 days=7`."""
     values = {f"keep_{word.partition('=')[0]}": word.partition("=")[2] for word in policy.split()}
     found = judge(parse(values), backups, how.get("broken", {}), how.get("built_upon", {}), NOW)
@@ -39,7 +42,7 @@ def verdicts(policy: str, *backups: Header, **how: Any) -> list[Verdict]:
     return found
 
 
-def kept(policy: str, *backups: Header, **how: Any) -> list[str]:
+def kept(policy: str, *backups: AnyHeader, **how: Any) -> list[str]:
     return [verdict.backup.backup_id for verdict in verdicts(policy, *backups, **how) if verdict.keep]
 
 
@@ -49,6 +52,17 @@ DAILY = [backup(days) for days in (9, 8, 7, 6, 5, 4, 3, 2, 1)]
 def test_so_many_of_the_newest() -> None:
     assert kept("last=3", *DAILY) == ["3", "2", "1"]
     assert kept("last=99", *DAILY) == [each.backup_id for each in DAILY]
+
+
+def test_backups_of_different_things_do_not_count_for_one_another() -> None:
+    def dump(days_ago: float, *databases: str) -> AnyHeader:
+        ended = utc_text(NOW - timedelta(days=days_ago))
+        return set_header(*databases, backup_id=f"{days_ago:g}", finished=ended, backup_class="scheduled")
+
+    mixed = [backup(6), dump(5, "shop"), dump(4, "shop"), dump(3, "accounts"), backup(2), dump(1, "shop", "accounts")]
+    assert kept("last=1", *mixed) == ["4", "3", "2", "1"]
+    assert kept("days=1.5", *mixed) == ["4", "3", "2", "1"], "the newest of each is never deleted"
+    assert kept("wal_days=7", *mixed) == [each.backup_id for each in mixed]
 
 
 def test_so_many_days_and_what_is_needed_to_reach_their_beginning() -> None:

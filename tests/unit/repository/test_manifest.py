@@ -20,7 +20,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.reposi
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.packs import PlacedFrame
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.repository.sealed import Frame
-from made import header
+from made import header, set_header
 
 ONE, TWO = PlacedFrame("a" * 32, Frame(0, 41, 1000)), PlacedFrame("b" * 32, Frame(7, 12345, 1 << 20))
 NAMES = ["base/1/1259", "with space", "with\nline\rbreaks", 'quote " and \\', "grüße", os.fsdecode(b"latin-\xff\xe4")]
@@ -53,13 +53,21 @@ def test_a_header_comes_back_from_its_line() -> None:
     assert manifest.parse_header(manifest.render_header(full)) == full
 
 
+def test_a_header_of_another_kind_comes_back_and_is_no_physical_one() -> None:
+    one = set_header("shop", "ü'\n", annotations={"ticket": "ü"})
+    parsed = manifest.parse_header(manifest.render_header(one))
+    assert parsed == one
+    assert not isinstance(parsed, manifest.Header)
+    assert json.loads(manifest.render_header(one))["format"] > manifest.FORMAT, "older readers refuse it"
+
+
 def test_what_a_newer_version_adds_to_a_header_is_left_aside() -> None:
     line = json.dumps({**json.loads(manifest.render_header(header())), "added": "later"}).encode()
     assert manifest.parse_header(line) == header()
 
 
 def test_a_newer_format_is_refused_before_anything_else_is_understood() -> None:
-    line = json.dumps({"format": manifest.FORMAT + 1, "backup_id": "of tomorrow", "unheard": "of"}).encode()
+    line = json.dumps({"format": manifest.SET_FORMAT + 1, "backup_id": "of tomorrow", "unheard": "of"}).encode()
     with expect.failure("format_too_new") as failure:
         manifest.parse_header(line)
     assert "of tomorrow" in failure.value.message

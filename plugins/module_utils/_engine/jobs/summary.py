@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import utc_text
 from ..postgres.wal_names import format_lsn
-from ..repository.manifest import Header
+from ..repository.manifest import Header, SetHeader
 
 if TYPE_CHECKING:
     from .restore.physical import RestoreResult
@@ -22,6 +22,7 @@ def backup(header: Header) -> dict[str, Any]:
     """One backup, without what only a restore needs."""
     return {
         "id": header.backup_id,
+        "kind": "physical",
         "type": header.backup_type,
         "method": header.method,
         "parent": header.parent or "",
@@ -42,6 +43,34 @@ def backup(header: Header) -> dict[str, Any]:
         "stored_bytes": header.stored_bytes,
         "damaged_pages": header.damaged_pages,
         "data_checksums": header.data_checksums,
+        "class": header.backup_class,
+        "annotations": header.annotations,
+    }
+
+
+def logical(header: SetHeader) -> dict[str, Any]:
+    """One backup of another kind than physical."""
+    return {
+        "id": header.backup_id,
+        "kind": header.kind,
+        "type": header.backup_type,
+        "stanza": header.stanza,
+        "started": header.started,
+        "finished": header.finished,
+        "server_version": header.server_version,
+        "members": [
+            {
+                "kind": member.kind,
+                "name": member.name,
+                "format": member.form,
+                "as_of": member.as_of,
+                "server_bytes": member.server_bytes,
+                "options": member.options,
+            }
+            for member in header.members
+        ],
+        "bytes": header.raw_bytes,
+        "stored_bytes": header.stored_bytes,
         "class": header.backup_class,
         "annotations": header.annotations,
     }
@@ -82,6 +111,7 @@ def info(found: Info) -> dict[str, Any]:
         "system_identifier": str(found.system_identifier) if found.system_identifier is not None else None,
         "major_version": found.major_version,
         "backups": [backup(header) for header in found.backups],
+        "logical_backups": [logical(header) for header in found.logical],
         "windows": [asdict(window) for window in found.windows],
         "timelines": [asdict(timeline) for timeline in found.timelines],
         "incarnations": [{**asdict(life), "system_identifier": str(life.system_identifier)} for life in found.lives],

@@ -173,6 +173,13 @@ class Connection:
         """The only row."""
         return self.rows(attempted, query, *params)[0]
 
+    def execute(self, attempted: str, statement: Any) -> None:
+        """Run a statement that was put together of identifiers and literals."""
+        try:
+            self._raw.execute(statement)
+        except self._error as exc:
+            raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
+
     def write_file(self, attempted: str, path: str, line: str) -> None:
         """Have the server write one line into a file of its own; COPY doubles the backslashes."""
         sql = require("psycopg.sql")

@@ -18,6 +18,7 @@ from ..thirdparty import require
 Buffer = Union[bytes, bytearray, memoryview]
 
 DEFAULT_LEVEL = 3
+STORED = 0  # not compressed at all: what is in the frames has been compressed already
 _TABLE_LOG = 15  # 2 ** 15 entries of 4 bytes
 _MIN_MATCH = 5
 _WINDOW_BYTES = 1 << 20  # a frame's
@@ -25,6 +26,8 @@ _WINDOW_BYTES = 1 << 20  # a frame's
 
 def compressor(level: int) -> Callable[[Buffer], bytes]:
     """What compresses one frame; not to be shared by threads."""
+    if level == STORED:
+        return bytes
     zstandard = require("zstandard")
     if level != DEFAULT_LEVEL:
         compress: Callable[[Buffer], bytes] = zstandard.ZstdCompressor(level=level).compress

@@ -21,6 +21,8 @@ from .records import record
 from .sealed import Frame
 
 FORMAT = 1
+SET_FORMAT = 2  # readers that know physical backups only must not take another kind for one
+PHYSICAL = "physical"
 
 
 @dataclass(frozen=True)
@@ -112,26 +114,74 @@ class Header:
     format: int = FORMAT
 
 
+@dataclass(frozen=True)
+class Member:
+    """One thing that a set of another kind than physical holds: a database, the roles, a file."""
+
+    kind: str  # `database` or `globals`
+    name: str
+    paths: tuple[str, ...]  # of its files in the manifest
+    form: str  # how its content is written: `custom`, `plain`
+    as_of: str  # the moment whose state it shows
+    server_bytes: int = 0  # how large it was on the server
+    options: dict[str, Any] = field(default_factory=dict)  # what of it was chosen
+    properties: dict[str, str] = field(default_factory=dict)  # a database's own, such as its encoding
+
+
+@dataclass(frozen=True)
+class SetHeader:
+    """The same for a backup of another kind, which needs no WAL: its members, each with a moment of its own."""
+
+    backup_id: str
+    stanza: str
+    kind: str
+    backup_type: str
+    generation: str
+    parent: str | None
+    started: str
+    finished: str
+    members: tuple[Member, ...]
+    server_version: int = 0
+    file_count: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    annotations: dict[str, str] = field(default_factory=dict)
+    engine_version: str = ""
+    backup_class: str = DEFAULT_CLASS
+    format: int = SET_FORMAT
+
+    @property
+    def subject(self) -> str:
+        """What it is a backup of; one of other things never stands in for it."""
+        return ", ".join([self.kind, *sorted(f"{member.kind} {member.name}" for member in self.members)])
+
+
+AnyHeader = Union[Header, SetHeader]
+
+
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii") + b"\n"
 
 
-def render_header(header: Header) -> bytes:
+def render_header(header: AnyHeader) -> bytes:
     """The first line."""
     return _line(asdict(header))
 
 
-def parse_header(line: bytes) -> Header:
+def parse_header(line: bytes) -> AnyHeader:
     """Read the first line; refuse a format newer than this engine."""
     data = json.loads(line)
-    if data["format"] > FORMAT:
+    if data["format"] > SET_FORMAT:
         raise UnsupportedError(
             f"reading the manifest of backup {data.get('backup_id')}",
-            f"its format {data['format']} is newer than this Lifeboat understands ({FORMAT}).",
+            f"its format {data['format']} is newer than this Lifeboat understands ({SET_FORMAT}).",
             "Update Lifeboat on this host.",
             code="format_too_new",
         )
-    return record(Header, data)
+    if data["format"] == FORMAT:
+        return record(Header, data)
+    members = tuple(record(Member, {**each, "paths": tuple(each["paths"])}) for each in data["members"])
+    return record(SetHeader, {**data, "members": members})
 
 
 def render_entry(entry: Entry) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import IntegrityError
 from . import layout
-from .manifest import FileEntry, Header
+from .manifest import AnyHeader, FileEntry
 from .map_changes import StoredMap
 from .packs import PACK_ID_BYTES, PackReader
 from .stanza import Stanza
@@ -51,7 +51,7 @@ def unpacked(ids: bytes) -> Iterator[str]:
     return (ids[start : start + PACK_ID_BYTES].hex() for start in range(0, len(ids), PACK_ID_BYTES))
 
 
-def needed(stanza: Stanza, header: Header) -> set[str]:
+def needed(stanza: Stanza, header: AnyHeader) -> set[str]:
     """The packs of its generation that a backup needs."""
     try:
         return listed(stanza, header.backup_id)
@@ -62,7 +62,7 @@ def needed(stanza: Stanza, header: Header) -> set[str]:
         return named_by_manifest(stanza, header)
 
 
-def named_by_manifest(stanza: Stanza, header: Header) -> set[str]:
+def named_by_manifest(stanza: Stanza, header: AnyHeader) -> set[str]:
     """The same, the long way: every line of the manifest and, where a line does not say it, every block map."""
     repository = stanza.repository
     maps = PackReader(

@@ -55,7 +55,15 @@ class PackWriter:
     """
 
     def __init__(
-        self, store: Store, keys: EpochKeys, role: str, name_of: Callable[[str], str], level: int, prefix: str = ""
+        self,
+        store: Store,
+        keys: EpochKeys,
+        role: str,
+        name_of: Callable[[str], str],
+        level: int,
+        prefix: str = "",
+        *,
+        holds_pages: bool = True,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -63,6 +71,7 @@ class PackWriter:
         self._name_of = name_of
         self._level = level
         self._prefix = prefix
+        self._holds_pages = holds_pages and role == "data"
         self._pack: _OpenPack | None = None
         self.pack_ids: list[str] = []
         self.stored_bytes = 0
@@ -80,8 +89,8 @@ class PackWriter:
 
     def _begin(self) -> _OpenPack:
         pack_id = self._prefix + secrets.token_hex((PACK_ID_BYTES * 2 - len(self._prefix)) // 2)
-        holds_pages = self._role == "data"
-        sealer = Sealer(self._keys, self._role, pack_identity(pack_id), self._level, holds_pages=holds_pages)
+        identity = pack_identity(pack_id)
+        sealer = Sealer(self._keys, self._role, identity, self._level, holds_pages=self._holds_pages)
         self._pack = _OpenPack(pack_id, self._store.writer(self._name_of(pack_id)), sealer)
         return self._pack
 

@@ -166,18 +166,46 @@ class Stanza:
         """Whether a backup is visible."""
         return self.repository.store.size(layout.manifest(self.name, backup_id)) is not None
 
-    def header(self, backup_id: str) -> manifest.Header:
+    def any_header(self, backup_id: str) -> manifest.AnyHeader:
         """A backup's summary; reads the first frame of its manifest only."""
         for line in manifest.lines(self._manifest_pieces(backup_id)):
             return manifest.parse_header(line)
         raise damaged(layout.manifest(self.name, backup_id), self.repository.store.url, "it is empty.")
 
+    def header(self, backup_id: str) -> manifest.Header:
+        """The summary of a physical backup; another kind is refused."""
+        header = self.any_header(backup_id)
+        if not isinstance(header, manifest.Header):
+            raise self.of_other_kind(header, manifest.PHYSICAL)
+        return header
+
+    def of_other_kind(self, header: manifest.AnyHeader, wanted: str) -> PreconditionError:
+        """What to say of a backup that was taken for one of the kind that is wanted."""
+        kind = manifest.PHYSICAL if isinstance(header, manifest.Header) else header.kind
+        return PreconditionError(
+            f"using the backup {header.backup_id} of {self.name}",
+            f"it is a {kind} backup, and a {wanted} one is needed.",
+            f"Choose a {wanted} backup of those that pg_backup_info or `lifeboat info` lists, or restore this one with"
+            f" kind: {kind}.",
+            code="backup_of_other_kind",
+            kind=kind,
+        )
+
     def headers(self) -> list[manifest.Header]:
-        """All backups' summaries, oldest first. One that expires meanwhile is left out."""
+        """The summaries of all physical backups, oldest first. One that expires meanwhile is left out."""
+        return [header for header in self.all_headers() if isinstance(header, manifest.Header)]
+
+    def sets(self, kind: str) -> list[manifest.SetHeader]:
+        """The same of another kind."""
+        found = (header for header in self.all_headers() if isinstance(header, manifest.SetHeader))
+        return [header for header in found if header.kind == kind]
+
+    def all_headers(self) -> list[manifest.AnyHeader]:
+        """The same of every kind."""
         found = []
         for backup_id in self.backup_ids():
             try:
-                found.append(self.header(backup_id))
+                found.append(self.any_header(backup_id))
             except (PreconditionError, IntegrityError):
                 if self.exists(backup_id):
                     raise
@@ -190,7 +218,7 @@ class Stanza:
                 yield manifest.parse_entry(line)
 
     def publish(
-        self, header: manifest.Header, lines: Iterable[bytes], ready: Callable[[], None] = lambda: None
+        self, header: manifest.AnyHeader, lines: Iterable[bytes], ready: Callable[[], None] = lambda: None
     ) -> None:
         """Write a backup's manifest: the moment it becomes visible (I1).
 

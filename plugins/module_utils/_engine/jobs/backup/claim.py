@@ -21,8 +21,8 @@ from ...errors import IntegrityError, InterruptedJobError, LifeboatError, Precon
 from ...repository import layout, manifest, pack_lists
 from ...repository.condemned import Condemned
 from ...repository.intents import COMPLETE, DEAD, REFRESH_SECONDS, Holder, Intent, Intents
-from ...repository.manifest import FileEntry, Header
-from ...repository.stanza import Incarnation, Stanza
+from ...repository.manifest import AnyHeader, FileEntry, Header
+from ...repository.stanza import Stanza
 from ...sources.previous import Resumed
 from ...specs import METHODS
 from ..restore.choose import needed_segments
@@ -39,7 +39,7 @@ class Claim:
     def __init__(
         self,
         stanza: Stanza,
-        life: Incarnation,
+        incarnation: str,
         decision: Decision,
         backup_id: str,
         pack_prefix: str,
@@ -53,7 +53,7 @@ class Claim:
         self._dead = [intent for intent in over if intent.verdict != DEAD]  # of the others all has been said
         parent = decision.parent
         parent_id = parent.backup_id if parent else None
-        self._resumed = resumable(stanza, self._dead, (life.incarnation, decision.backup_type, parent_id, method))
+        self._resumed = resumable(stanza, self._dead, (incarnation, decision.backup_type, parent_id, method))
         if parent is not None:
             self.generation = parent.generation
         else:
@@ -62,7 +62,7 @@ class Claim:
         self._intent = Intent(
             backup_id=backup_id,
             backup_type=decision.backup_type,
-            incarnation=life.incarnation,
+            incarnation=incarnation,
             generation=self.generation,
             parent=parent_id,
             pack_prefix=pack_prefix,
@@ -108,7 +108,7 @@ class Claim:
         self._intents.journal(self._intent, part, lines)
 
     def publish(
-        self, header: Header, lines: Iterable[bytes], needed: set[str] | None, about_to: Callable[[], None]
+        self, header: AnyHeader, lines: Iterable[bytes], needed: set[str] | None, about_to: Callable[[], None]
     ) -> None:
         """Write the manifest, unless something that it needs has gone (I1, I2).
 
@@ -130,7 +130,7 @@ class Claim:
             raise self._taken_for_dead()
         self._published = True
 
-    def _require_ready(self, header: Header, needed: set[str] | None) -> None:
+    def _require_ready(self, header: AnyHeader, needed: set[str] | None) -> None:
         if not self._intents.exists(self._intent.backup_id) or self._intents.verdict(self._intent.backup_id):
             raise self._taken_for_dead()
         self._require_parent(f"publishing the backup {self._intent.backup_id}")
@@ -143,7 +143,8 @@ class Claim:
                 code="packs_vanished",
                 packs=sorted(missing)[:100],
             )
-        self._require_spared_wal(header)
+        if isinstance(header, Header):
+            self._require_spared_wal(header)
 
     def _require_spared_wal(self, header: Header) -> None:
         """WAL is protected by intents from the moment they are there, but what was marked before may go all the same.

@@ -56,7 +56,7 @@ class Leftovers:
             return
         leftover = stanza.packs_there(intent.generation, intent.pack_prefix)
         if leftover:
-            same_generation = (each for each in stanza.headers() if each.generation == intent.generation)
+            same_generation = (each for each in stanza.all_headers() if each.generation == intent.generation)
             needed = {pack for header in same_generation for pack in pack_lists.needed(stanza, header)}
             for pack in sorted(leftover - needed):
                 stanza.repository.store.delete(stanza.pack_name(intent.generation, pack))

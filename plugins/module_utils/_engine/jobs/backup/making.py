@@ -97,7 +97,7 @@ class Making(ABC):
         self._clock = clock
         self._sink = sink
         self._started = clock.now()
-        self._id = new_id(decision, self._started)
+        self._id = new_id(decision.newest_id, decision.backup_type, self._started)
 
     @abstractmethod
     def _take(self, claim: Claim, packs: Packs, spool: EntrySpool) -> Taken:
@@ -118,7 +118,7 @@ class Making(ABC):
         """Take the files, wait for their WAL, publish the manifest: in this order."""
         request, prefix = self._request, new_prefix()
         method = request.cluster.method
-        claim = Claim(self._stanza, self._life, self._decision, self._id, prefix, self._clock, method)
+        claim = Claim(self._stanza, self._life.incarnation, self._decision, self._id, prefix, self._clock, method)
         packs = Packs(self._stanza, claim.generation, prefix, request.compression_level, request.jobs)
         with claim, packs, EntrySpool() as spool:
             header, findings = self._take_and_publish(claim, packs, spool)

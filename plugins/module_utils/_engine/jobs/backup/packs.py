@@ -23,7 +23,9 @@ def new_prefix() -> str:
 class Packs:
     """For each worker a writer for data and one for block maps. Use it as a context manager."""
 
-    def __init__(self, stanza: Stanza, generation: str, prefix: str, level: int, jobs: int) -> None:
+    def __init__(
+        self, stanza: Stanza, generation: str, prefix: str, level: int, jobs: int, *, holds_pages: bool = True
+    ) -> None:
         self._stanza = stanza
         repository = stanza.repository
 
@@ -35,6 +37,7 @@ class Packs:
                 lambda pack_id: stanza.pack_name(generation, pack_id),
                 level,
                 prefix,
+                holds_pages=holds_pages,
             )
 
         self._writers = [(writer("data", level), writer("metadata", _MAP_LEVEL)) for _number in range(jobs)]

@@ -57,9 +57,9 @@ def decide(wanted: str, full_every: timedelta, headers: list[Header], life: Inca
     return Decision("incremental", previous, newest_id)
 
 
-def new_id(decision: Decision, started: datetime) -> str:
+def new_id(newest_id: str, what: str, started: datetime) -> str:
     """Ids sort in the order of making, also within one second and where the clock has been set back."""
-    newest = _STAMPED.match(decision.newest_id)
+    newest = _STAMPED.match(newest_id)
     if newest is not None and newest[0] >= started.strftime(_STAMP):
         started = datetime.strptime(newest[0], _STAMP) + timedelta(seconds=1)
-    return f"{started.strftime(_STAMP)}-{decision.backup_type[:4]}-{secrets.token_hex(3)}"
+    return f"{started.strftime(_STAMP)}-{what[:4]}-{secrets.token_hex(3)}"

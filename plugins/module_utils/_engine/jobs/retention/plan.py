@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ...clock import parse_utc, utc_text
-from ...repository.manifest import Header
+from ...repository.manifest import AnyHeader, Header
 from ...retention_policy import Policy
 
 
@@ -19,19 +19,39 @@ from ...retention_policy import Policy
 class Verdict:
     """What becomes of a backup, and why."""
 
-    backup: Header
+    backup: AnyHeader
     keep: bool
     reasons: list[str]
 
 
 def judge(
-    policy: Policy, backups: Sequence[Header], broken: Mapping[str, str], built_upon: Mapping[str, str], now: datetime
+    policy: Policy,
+    backups: Sequence[AnyHeader],
+    broken: Mapping[str, str],
+    built_upon: Mapping[str, str],
+    now: datetime,
 ) -> list[Verdict]:
     """A verdict for every backup, in the order given, which is oldest first.
 
     `broken` says what is wrong with those that cannot be restored: they count for nothing. `built_upon` names, for
-    backups that running ones build on, those. A backup is kept when anything speaks for it.
+    backups that running ones build on, those. A backup is kept when anything speaks for it. Rules count backups of the
+    same things only: no dump of one database takes the place of another's, or of a physical backup.
     """
+    alike: dict[str, list[AnyHeader]] = {}
+    for each in backups:
+        alike.setdefault("" if isinstance(each, Header) else each.subject, []).append(each)
+    verdicts = [verdict for group in alike.values() for verdict in _judge(policy, group, broken, built_upon, now)]
+    order = {each.backup_id: number for number, each in enumerate(backups)}
+    return sorted(verdicts, key=lambda verdict: order[verdict.backup.backup_id])
+
+
+def _judge(
+    policy: Policy,
+    backups: Sequence[AnyHeader],
+    broken: Mapping[str, str],
+    built_upon: Mapping[str, str],
+    now: datetime,
+) -> list[Verdict]:
     good = [each for each in backups if each.backup_id not in broken]
     begins_window = _begins_window(policy, good, now)
     last = _last_good(good)
@@ -44,7 +64,7 @@ def judge(
             reasons.append(f"no rule for the class {name}")
         if most is not None and counted[name] < most:
             reasons.append(f"one of the {most} newest of the class {name}")
-        if days is not None and now - parse_utc(each.stop_time) < timedelta(days=days):
+        if days is not None and now - parse_utc(_moment(each)) < timedelta(days=days):
             reasons.append(f"younger than {days:g} days")
         if begins_window is not None and each.backup_id == begins_window.backup_id:
             reasons.append(f"recovery to the beginning of the last {policy.window:g} days starts from it")
@@ -70,11 +90,17 @@ def _against(name: str, most: int | None, days: float | None) -> list[str]:
     ]
 
 
-def _begins_window(policy: Policy, good: Sequence[Header], now: datetime) -> Header | None:
+def _moment(backup: AnyHeader) -> str:
+    """What its age is counted from."""
+    return backup.stop_time if isinstance(backup, Header) else backup.finished
+
+
+def _begins_window(policy: Policy, good: Sequence[AnyHeader], now: datetime) -> Header | None:
     """The newest backup that ended before the window begins; without it the window's beginning could not be reached."""
     if policy.window is None:
         return None
-    return newest_before(good, now - timedelta(days=policy.window))
+    physical = [each for each in good if isinstance(each, Header)]
+    return newest_before(physical, now - timedelta(days=policy.window))
 
 
 def newest_before(backups: Sequence[Header], moment: datetime) -> Header | None:
@@ -83,9 +109,10 @@ def newest_before(backups: Sequence[Header], moment: datetime) -> Header | None:
     return max(before, key=lambda each: each.stop_time) if before else None
 
 
-def _last_good(good: Sequence[Header]) -> dict[str, str]:
+def _last_good(good: Sequence[AnyHeader]) -> dict[str, str]:
     """What is never deleted: the newest that can be restored and, should it have damaged pages, that without."""
-    kept = {each.backup_id: "the newest that has no damaged pages" for each in good if not each.damaged_pages}
+    physical = [each for each in good if isinstance(each, Header)]
+    kept = {each.backup_id: "the newest that has no damaged pages" for each in physical if not each.damaged_pages}
     found = dict(list(kept.items())[-1:])
     if good:
         found[good[-1].backup_id] = "the newest good backup"

@@ -21,7 +21,7 @@ from ...errors import PreconditionError
 from ...repository import layout, pack_lists
 from ...repository.condemned import Condemned, Mark
 from ...repository.intents import DEAD, Intent, Intents
-from ...repository.manifest import Header
+from ...repository.manifest import AnyHeader, Header
 from ...repository.pack_lists import unpacked
 from ...repository.stanza import Stanza
 from ...repository.wal import WalArchive
@@ -46,9 +46,14 @@ class Survey:
     intents: list[Intent]  # without those that were given up
     given_up: list[Intent]
     void: list[str]  # backups that became visible after they had been given up: they will take themselves back
-    headers: list[Header]  # of all other backups
+    headers: list[AnyHeader]  # of all other backups
     needed: Mapping[str, bytes]  # packs, by backup, as lists of packs have them
     broken: Mapping[str, str]  # backups that cannot be restored, and why
+
+    @property
+    def physical(self) -> list[Header]:
+        """The backups that need WAL."""
+        return [header for header in self.headers if isinstance(header, Header)]
 
     def finished_intents(self) -> dict[str, str]:
         """Intents that protect nothing any more, by backup, each with the reason."""
@@ -133,32 +138,37 @@ class Surveyor:
         intents = [intent for intent in everybody if intent.verdict != DEAD]
         given_up = [intent for intent in everybody if intent.verdict == DEAD]
         dead = {intent.backup_id for intent in given_up}
-        headers = [header for header in stanza.headers() if header.backup_id not in dead]
+        headers = [header for header in stanza.all_headers() if header.backup_id not in dead]
         void = [backup_id for backup_id in dead if stanza.exists(backup_id)]
         headers = [header for header in headers if self._knows_needs_of(header)]
         seen = Survey(now, marks, objects, intents, given_up, void, headers, self._needed, {})
-        archived = {incarnation: seen.wal_of(incarnation) for incarnation in {each.incarnation for each in headers}}
-        suspects = ((header, self._missing(seen, header, archived[header.incarnation])) for header in headers)
+        lives = {header.incarnation for header in seen.physical}
+        archived = {incarnation: seen.wal_of(incarnation) for incarnation in lives}
+        suspects = ((header, self._missing(seen, header, archived)) for header in headers)
         broken = {header.backup_id: missing for header, missing in suspects if missing}
         return replace(seen, broken=broken)
 
-    def _missing(self, seen: Survey, header: Header, archived: Collection[str]) -> str:
+    def _missing(self, seen: Survey, header: AnyHeader, archived: Mapping[str, Collection[str]]) -> str:
         """What a backup lacks; looked for once more, because it may have come after the list was made."""
         stanza, folder = self._stanza, f"generations/{header.generation}/packs/"
         packs = {pack for pack in unpacked(self._needed[header.backup_id]) if folder + pack not in seen.objects}
         if packs:
             packs -= stanza.packs_there(header.generation)
-        segments = [segment.name for segment in needed_segments(header) if segment.name not in archived]
-        if segments:
-            archive = WalArchive(stanza, life_of(stanza, header))
-            segments = [name for name in segments if archive.find(name) is None]
+        segments = self._missing_wal(header, archived[header.incarnation]) if isinstance(header, Header) else []
         if not stanza.exists(header.backup_id):
             return ""
         lacks = [("packs", min(packs), len(packs))] if packs else []
         lacks += [("WAL segments", segments[0], len(segments))] if segments else []
         return "; ".join(f"{count} {kind} that it needs are missing, such as {one}" for kind, one, count in lacks)
 
-    def _knows_needs_of(self, header: Header) -> bool:
+    def _missing_wal(self, header: Header, archived: Collection[str]) -> list[str]:
+        segments = [segment.name for segment in needed_segments(header) if segment.name not in archived]
+        if not segments:
+            return []
+        archive = WalArchive(self._stanza, life_of(self._stanza, header))
+        return [name for name in segments if archive.find(name) is None]
+
+    def _knows_needs_of(self, header: AnyHeader) -> bool:
         """False when the backup has gone since it was listed."""
         if header.backup_id not in self._needed:
             try:

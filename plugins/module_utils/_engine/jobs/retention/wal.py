@@ -37,9 +37,9 @@ def unneeded_wal(
 
     In a repository without a backup those that are `elsewhere` count.
     """
-    if not seen.headers:
+    if not seen.physical:
         return _unneeded_elsewhere(stanza, seen, elsewhere())
-    kept = [header for header in seen.headers if header.backup_id not in without]
+    kept = [header for header in seen.physical if header.backup_id not in without]
     to_any_point, to_their_end = _divided(kept, seen, policy)
     protected = {intent.incarnation for intent in seen.intents if intent.backup_id not in finished}
     lives = stanza.incarnations()

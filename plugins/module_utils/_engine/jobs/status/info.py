@@ -11,7 +11,7 @@ from ...errors import IntegrityError
 from ...postgres.timeline_path import Path
 from ...postgres.wal_names import WalSegment, format_lsn, parse_segment_name
 from ...repository.access import stanza_of
-from ...repository.manifest import Header
+from ...repository.manifest import Header, SetHeader
 from ...repository.stanza import Incarnation, Stanza
 from ...repository.wal import RecordedGap, WalArchive
 from ...specs import RepositorySpec
@@ -77,16 +77,18 @@ class Info:
     wal_last: str | None = None
     wal_segments: int = 0
     dropped: list[RecordedGap] = field(default_factory=list)
+    logical: list[SetHeader] = field(default_factory=list)
 
 
 def read(spec: RepositorySpec, stanza_name: str) -> Info:
     """Read-only; an unknown stanza is simply empty."""
     stanza = stanza_of(spec, stanza_name, only_lists=True)
-    lives = stanza.incarnations()
+    lives, every = stanza.incarnations(), stanza.all_headers()
+    logical = [header for header in every if isinstance(header, SetHeader)]
     if not lives:
-        return Info(stanza_name, spec.url, None, None)
+        return Info(stanza_name, spec.url, None, None, logical=logical)
     life = lives[-1]
-    headers = stanza.headers()
+    headers = [header for header in every if isinstance(header, Header)]
     archive = WalArchive(stanza, life)
     names = [archived.file_name for timeline in archive.timelines() for archived in archive.segments(timeline)]
     maps: dict[str, TimelineMap] = {}
@@ -108,6 +110,7 @@ def read(spec: RepositorySpec, stanza_name: str) -> Info:
         names[-1] if names else None,
         len(names),
         archive.recorded_gaps(),
+        logical,
     )
 
 

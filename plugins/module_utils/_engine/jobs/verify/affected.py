@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ...errors import LifeboatError
 from ...repository import layout, pack_lists
-from ...repository.manifest import Header
+from ...repository.manifest import AnyHeader, Header
 from ...repository.stanza import Stanza
 from ..restore.choose import needed_segments
 
@@ -25,16 +25,18 @@ def affected(stanza: Stanza, damaged: Iterable[str]) -> list[str]:
             found.append(backup_id)
             continue
         with contextlib.suppress(LifeboatError):
-            header = stanza.header(backup_id)
+            header = stanza.any_header(backup_id)
             if _needs(stanza, header, wanted):
                 found.append(backup_id)
     return found
 
 
-def _needs(stanza: Stanza, header: Header, damaged: set[str]) -> bool:
+def _needs(stanza: Stanza, header: AnyHeader, damaged: set[str]) -> bool:
     generation = layout.packs_folder(stanza.name, header.generation)
     packs = {name[len(generation) :] for name in damaged if name.startswith(generation)}
     if packs and packs & pack_lists.needed(stanza, header):
         return True
+    if not isinstance(header, Header):
+        return False
     prefixes = [layout.wal_prefix(stanza.name, header.incarnation, each.name) for each in needed_segments(header)]
     return any(name.startswith(prefix) for name in damaged for prefix in prefixes)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from ...errors import LifeboatError
 from ...ports import ProgressSink
 from ...report.events import PhaseStarted
 from ...repository import layout, pack_lists
-from ...repository.manifest import FileEntry, Header
+from ...repository.manifest import AnyHeader, FileEntry, Header
 from ...repository.stanza import Stanza
 from ...repository.wal import WalArchive
 from ...sources import workers
@@ -24,12 +25,13 @@ from .affected import affected
 from .checks import Check
 
 
-def verify(stanza: Stanza, header: Header, jobs: int, sink: ProgressSink) -> list[Check]:
-    """Read all files and the WAL that makes the backup consistent."""
+def verify(stanza: Stanza, header: AnyHeader, jobs: int, sink: ProgressSink) -> list[Check]:
+    """Read all files, and of a physical backup the WAL that makes it consistent."""
     sink.emit(PhaseStarted("reading every byte", header.backup_id))
     damage = _Damage(stanza, header.backup_id)
-    wal = damage.attempt(f"WAL of {header.backup_id}", lambda: _wal(stanza, header))
-    checks = [_files(stanza, header, jobs, sink), wal]
+    checks = [_files(stanza, header, jobs, sink)]
+    if isinstance(header, Header):
+        checks.append(damage.attempt(f"WAL of {header.backup_id}", partial(_wal, stanza, header)))
     if stanza.repository.store.size(layout.pack_list(stanza.name, header.backup_id)) is not None:
         name = f"list of packs of {header.backup_id}"
         checks.append(damage.attempt(name, lambda: f"{len(pack_lists.listed(stanza, header.backup_id))} packs"))
@@ -63,7 +65,7 @@ class _Damage:
         return f" Affected as well: {', '.join(others)}." if others else ""
 
 
-def _files(stanza: Stanza, header: Header, jobs: int, sink: ProgressSink) -> Check:
+def _files(stanza: Stanza, header: AnyHeader, jobs: int, sink: ProgressSink) -> Check:
     """All damaged files are named, not only the first: what can be saved depends on it."""
     tally = ByteTally(sink, header.raw_bytes)
     damage = _Damage(stanza, header.backup_id)

@@ -13,6 +13,8 @@ from ...ports import ProcessRunner, ProgressSink
 from ...postgres import programs
 from ...report.phases import PhaseTime
 from ...repository.access import stanza_of
+from ...repository.manifest import AnyHeader, SetHeader
+from ...repository.stanza import Stanza
 from ...sources.workers import require_some
 from ..restore import choose
 from ..restore.reach import TargetSearch
@@ -60,14 +62,25 @@ def run(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner
     restore = request.restore
     require_some(restore.jobs)
     stanza = stanza_of(restore.repository, restore.stanza)
-    header = choose.backup_for(stanza, restore.backup, restore.target, clock.now())
+    header: AnyHeader | None = _set_named(stanza, restore.backup)
+    if header is None:
+        header = choose.backup_for(stanza, restore.backup, restore.target, clock.now())
     return VerifyResult(level, header.backup_id, verify_content.verify(stanza, header, restore.jobs, sink))
+
+
+def _set_named(stanza: Stanza, backup: str) -> SetHeader | None:
+    """A backup of another kind than physical, if that is what is asked for by its id."""
+    header = None if backup == choose.LATEST else stanza.any_header(backup)
+    return header if isinstance(header, SetHeader) else None
 
 
 def plan(level: str, request: ScratchRequest, clock: Clock, runner: ProcessRunner, sink: ProgressSink) -> str:
     """For check mode: the backup that would be proven."""
     restore = request.restore
     stanza = stanza_of(restore.repository, restore.stanza)
+    named = _set_named(stanza, restore.backup) if level == "content" else None
+    if named is not None:
+        return named.backup_id
     choices = choose.candidates(stanza, restore.backup, restore.target, clock.now())
     if level != "restore":
         return choices[0].header.backup_id

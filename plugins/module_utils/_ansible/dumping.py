@@ -1,0 +1,119 @@
+# Copyright (c) 2026, Lifeboat contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the options of `kind: logical` to the engine's requests, and from their results to the modules'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.clock import SystemClock
+from .._engine.dump_selection import CONTENTS, FORMS, Selection
+from .._engine.jobs import summary
+from .._engine.jobs.backup import logical as backup
+from .._engine.jobs.restore import logical as restore
+from .._engine.jobs.restore.database_swap import IF_EXISTS
+from .._engine.ports import ProgressSink
+from .._engine.process import Runner
+from .._engine.specs import ClusterSpec, RepositorySpec
+from . import runner
+
+Task = Callable[[ProgressSink], dict[str, Any]]
+_PATTERNS = ("tables", "exclude_tables", "exclude_table_data", "schemas", "exclude_schemas")
+
+BACKUP_OPTIONS: dict[str, Any] = {
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "dump_format": {"type": "str", "choices": list(FORMS), "default": "custom"},
+    **{name: {"type": "list", "elements": "str", "default": []} for name in _PATTERNS},
+    "content": {"type": "str", "choices": list(CONTENTS), "default": "all"},
+    "large_objects": {"type": "bool"},
+    "globals": {"type": "bool", "default": True},
+    "dump_compression": {"type": "str", "choices": list(backup.COMPRESSIONS), "default": "zstd"},
+}
+RESTORE_OPTIONS: dict[str, Any] = {
+    "database": {"type": "str"},
+    "target_database": {"type": "str"},
+    "if_exists": {"type": "str", "choices": list(IF_EXISTS), "default": "fail"},
+    "content": {"type": "str", "choices": list(CONTENTS), "default": "all"},
+    "no_owner": {"type": "bool", "default": False},
+    "no_privileges": {"type": "bool", "default": False},
+    "missing_roles": {"type": "str", "choices": list(restore.MISSING_ROLES), "default": "fail"},
+    "disable_triggers": {"type": "bool", "default": False},
+    "single_transaction": {"type": "bool", "default": False},
+}
+
+
+def backup_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
+    """Make a logical backup."""
+    params = module.params
+    request = backup.LogicalRequest(
+        cluster,
+        repository,
+        databases=tuple(params["databases"]),
+        form=params["dump_format"],
+        selection=Selection(
+            **{name: tuple(params[name]) for name in _PATTERNS},
+            content=params["content"],
+            large_objects=params["large_objects"],
+        ),
+        globals=params["globals"],
+        compression=params["dump_compression"],
+        compression_level=params["compression_level"],
+        max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
+        max_rate=runner.bytes_per_second(params["max_rate"]),
+        low_priority=params["low_priority"],
+        backup_class=params["backup_class"],
+        annotations={str(name): str(text) for name, text in params["annotations"].items()},
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = backup.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+        return {
+            "changed": result.changed,
+            "type": "full",
+            "backup": summary.logical(result.backup) if result.backup else {},
+            "databases": result.databases,
+        }
+
+    return task
+
+
+def restore_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
+    """Bring a database back."""
+    params = module.params
+    request = restore.LogicalRestoreRequest(
+        cluster,
+        repository,
+        backup=params["backup"],
+        database=params["database"],
+        target=params["target_database"],
+        if_exists=params["if_exists"],
+        content=params["content"],
+        no_owner=params["no_owner"],
+        no_privileges=params["no_privileges"],
+        missing_roles=params["missing_roles"],
+        disable_triggers=params["disable_triggers"],
+        single_transaction=params["single_transaction"],
+        jobs=params["jobs"] or 1,
+        low_priority=params["low_priority"],
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = restore.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+        return {
+            "changed": True,
+            "backup": summary.logical(result.backup),
+            "database": result.database,
+            "target_database": result.target,
+            "as_of": result.as_of,
+            "kept_old": result.kept_old or "",
+            "created_roles": result.created_roles,
+            "phases": [asdict(phase) for phase in result.phases],
+        }
+
+    return task
