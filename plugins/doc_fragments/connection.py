@@ -11,6 +11,17 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
+  database_url:
+    description:
+      - The server as a URL, as applications have it in C(DATABASE_URL), such as
+        C(postgresql://USER:PASSWORD@HOST:PORT/DATABASE). Suffixes with a driver's name, such as
+        C(postgresql+psycopg2://), and the parameters C(host), C(port), C(user), C(password), C(dbname),
+        C(sslmode) (C(ssl)) and C(sslrootcert) are understood.
+      - Parameters that concern the application only, such as C(schema) or C(connection_limit), are left out with a
+        warning. Those without which it would be another server or a weaker protection are refused.
+      - The options below that are given too win over its parts. A password is used for the URL's own user only.
+      - It takes the place of all that O(config_file) says about the connection.
+    type: str
   login_host:
     description: The server's host name or address. Without it the Unix socket is used.
     type: str

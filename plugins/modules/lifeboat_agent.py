@@ -163,6 +163,11 @@ options:
       bin_dir:
         description: The directory with PostgreSQL's own programs.
         type: path
+      database_url:
+        description:
+          - The server as a URL, see O(database_url). With a password in it the file can be read by O(group) only.
+          - The options below win over its parts.
+        type: str
       login_host:
         description: The server's host name or address.
         type: str
@@ -212,7 +217,8 @@ options:
   group:
     description:
       - The group that may read the configuration file, usually that of the data directories' owner.
-      - Without it everybody may; the file holds no secrets.
+      - Without it everybody may; the file holds no secrets, unless O(clusters[].database_url) has a password. Then
+        this option is needed when the module runs as root.
     type: str
 attributes:
   check_mode:
@@ -349,9 +355,12 @@ def main() -> None:
         installation = Installation(Path(params["prefix"]), params["interpreter"])
         config_file = Path(params["config_file"] or config.DEFAULT_PATH)
         if params["state"] == "present":
-            kinds = (agent.sections(params[kind]) for kind in ("repositories", "clusters", "retentions"))
-            text = config.render(*kinds)
-            result = agent.present(installation, config_file, text, params["group"], check_mode=module.check_mode)
+            repositories, retentions = (agent.sections(params[kind]) for kind in ("repositories", "retentions"))
+            clusters = agent.cluster_sections(params["clusters"])
+            text = config.render(repositories, clusters, retentions)
+            result = agent.present(
+                installation, config_file, text, clusters, params["group"], check_mode=module.check_mode
+            )
         else:
             result = agent.absent(installation, config_file, check_mode=module.check_mode)
     module.exit_json(**result)

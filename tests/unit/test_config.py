@@ -10,7 +10,11 @@ from typing import Any
 
 import expect
 import pytest
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import config, receive_settings
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine import (
+    config,
+    connection_settings,
+    receive_settings,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.specs import (
     ClusterSpec,
     ConnectionSpec,
@@ -162,3 +166,18 @@ def test_what_is_given_wins_one_by_one_but_what_opens_the_repository_as_a_whole(
     assert config.overlaid(below, {}) == below
     assert config.overlaid(below, {"stanza": "t"}) == {**below, "stanza": "t"}
     assert config.overlaid(below, {"key_command": "c"}) == {"repository": "/a", "key_command": "c", "stanza": "s"}
+
+
+def test_a_url_with_a_password_is_for_those_only_who_need_it(file: Path) -> None:
+    file.write_text("[cluster main]\ndatabase_url = postgres://u:100%25#;@h/d?sslmode=require\n", encoding="utf-8")
+    for mode in (0o644, 0o642, 0o641):
+        file.chmod(mode)
+        with expect.failure("config_readable_by_others") as failure:
+            config.read(file)
+        assert "#;" not in failure.value.message
+    file.chmod(0o640)
+    (url,) = (values["database_url"] for values in config.read(file).clusters.values())
+    assert connection_settings.parse("main", {"database_url": url}).password == "100%#;"
+    file.write_text("[cluster main]\ndatabase_url = postgres://u@h/d\n", encoding="utf-8")
+    file.chmod(0o644)
+    config.read(file)

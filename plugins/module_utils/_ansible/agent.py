@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._engine import contents, durable
+from .._engine import connection_settings, contents, durable
 from .._engine.agent_bundle import Installation, engine_sources
 from .._engine.config import text
 from .._engine.errors import PreconditionError
@@ -69,12 +69,42 @@ def _access_differs(path: Path, mode: int, group_id: int) -> bool:
     return facts.st_mode & 0o7777 != mode or group_id not in (-1, facts.st_gid)
 
 
+def cluster_sections(described: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """The same of clusters, each with a connection that can be understood."""
+    found = sections(described)
+    for name, values in found.items():
+        connection_settings.parse(name, values)
+    return found
+
+
+def _mode(config_file: Path, clusters: dict[str, dict[str, str]], group: str | None) -> int:
+    """Others may read the file, unless it holds a secret: then those who need it must be named."""
+    if group:
+        return 0o640
+    if not any(map(connection_settings.has_secret, clusters.values())):
+        return 0o644
+    if os.geteuid() == 0:
+        raise PreconditionError(
+            f"writing {config_file}",
+            "a database_url in it has a password, and everybody could read it.",
+            "Set group to that of the data directories' owner, or leave the password to a .pgpass file.",
+            code="config_group_needed",
+        )
+    return 0o600
+
+
 def present(
-    installation: Installation, config_file: Path, text: str, group: str | None, *, check_mode: bool
+    installation: Installation,
+    config_file: Path,
+    text: str,
+    clusters: dict[str, dict[str, str]],
+    group: str | None,
+    *,
+    check_mode: bool,
 ) -> dict[str, Any]:
     """Command and file as described."""
     sources = engine_sources()
-    group_id, mode = _group_id(group), 0o640 if group else 0o644
+    group_id, mode = _group_id(group), _mode(config_file, clusters, group)
     before = _read(config_file)
     command_differs = not installation.is_current(sources)
     file_differs = before != text or _access_differs(config_file, mode, group_id)

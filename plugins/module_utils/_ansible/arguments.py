@@ -37,6 +37,7 @@ CLUSTER: Spec = {
 }
 
 CONNECTION: Spec = {
+    "database_url": {"type": "str", "no_log": True},
     "login_host": {"type": "str"},
     "login_port": {"type": "int"},
     "login_user": {"type": "str"},

@@ -27,6 +27,7 @@ from .._engine.report.job_file import open_job
 from .._engine.report.tee import Tee
 from .._engine.repository.access import prepare
 from .._engine.specs import RepositorySpec
+from . import hidden
 
 _SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
@@ -72,7 +73,7 @@ def _agent_interpreter(agent_command: str) -> list[str]:
     return [first[2:].split()[0].decode()] if first.startswith(b"#!/") else []
 
 
-def ensure_packages(module: AnsibleModule, repository: RepositorySpec, packages: Iterable[str]) -> None:
+def ensure_packages(module: AnsibleModule, repository: RepositorySpec | None, packages: Iterable[str]) -> None:
     """Respawn under an interpreter that has what this one lacks; name the package if none has."""
     try:
         prepare(repository, packages)
@@ -88,8 +89,10 @@ def ensure_packages(module: AnsibleModule, repository: RepositorySpec, packages:
 
 @contextlib.contextmanager
 def reporting(module: AnsibleModule) -> Iterator[None]:
-    """Every engine error inside the block ends the module with its message and code."""
+    """Every engine error inside the block ends the module with its message and code, and no secret is shown."""
+    hidden.hide(module)
     try:
+        hidden.warn(module)
         yield
     except LifeboatError as error:
         fail(module, error)
@@ -97,7 +100,7 @@ def reporting(module: AnsibleModule) -> Iterator[None]:
 
 def run(
     module: AnsibleModule,
-    repository: RepositorySpec,
+    repository: RepositorySpec | None,
     packages: Iterable[str],
     owner: Callable[[], Owner],
     task: Callable[[ProgressSink], dict[str, Any]],

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .._engine import config
+from .._engine import config, connection_settings
 from .._engine.retention_policy import RETENTION_KEYS
-from .._engine.specs import ArchiveSpec, ClusterSpec, RepositorySpec, WalCopy
+from .._engine.specs import ArchiveSpec, ClusterSpec, ConnectionSpec, RepositorySpec, WalCopy
 
 
 def cluster_values(params: dict[str, Any]) -> dict[str, str]:
@@ -30,6 +30,13 @@ def cluster_values(params: dict[str, Any]) -> dict[str, str]:
 def specs(params: dict[str, Any]) -> tuple[ClusterSpec, RepositorySpec]:
     """The cluster and the repository a module works on."""
     return config.specs(params["cluster"], cluster_values(params), params["login_password"])
+
+
+def connection(params: dict[str, Any]) -> tuple[ConnectionSpec, Path | None]:
+    """How to reach the server and where its files are, for what has nothing to do with a repository."""
+    values = cluster_values(params)
+    spec = connection_settings.parse(params["cluster"], values, params["login_password"])
+    return spec, Path(values["data_directory"]) if values.get("data_directory") else None
 
 
 def archive_spec(params: dict[str, Any], cluster: ClusterSpec, repository: RepositorySpec) -> ArchiveSpec:

@@ -33,6 +33,11 @@ def owner_for(data_directory: Path | None) -> Owner:
     return account(os.geteuid())
 
 
+def owner_or_self(data_directory: Path | None) -> Owner:
+    """The owner of a data directory; without one whoever we are: for work that touches none of the server's files."""
+    return owner_of(data_directory) if data_directory is not None else account(os.geteuid())
+
+
 def owner_for_cluster(cluster: ClusterSpec, repository: RepositorySpec) -> Owner:
     """Whom to work as for a cluster: its files' owner, or without files whoever owns what opens the repository."""
     if cluster.method != "stream":
@@ -113,13 +118,13 @@ def _make_for(directory: Path, owner: Owner) -> list[Path]:
 
 def run_job(
     owner: Owner,
-    repository: RepositorySpec,
+    repository: RepositorySpec | None,
     packages: Iterable[str],
     task: Task,
     sink: ProgressSink,
     *,
     may_mount: bool = False,
 ) -> dict[str, Any]:
-    """Import what the job and its repository need, then run it as `owner`."""
+    """Import what the job and its repository, if it has one, need, then run it as `owner`."""
     prepare(repository, packages, stays=owner.uid == os.geteuid())
     return run_as(owner, task, sink, may_mount=may_mount)

@@ -63,7 +63,10 @@ _CLASSES = ("manual", "scheduled", "pre_migration", "pre_restore")  # retention_
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lifeboat", description="Back up, archive and restore PostgreSQL on this host.", allow_abbrev=False
+        prog="lifeboat",
+        description="Back up, archive and restore PostgreSQL on this host.",
+        epilog="A server's URL is taken from LIFEBOAT_DATABASE_URL, and a password from PGPASSWORD.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lifeboat {VERSION}")
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -262,12 +265,14 @@ def _add_work_options(parser: argparse.ArgumentParser) -> None:
 
 def _specs(arguments: argparse.Namespace) -> tuple[ClusterSpec, RepositorySpec]:
     from . import config
+    from .connection_settings import from_environment
     from .receive_settings import RECEIVE_KEYS
     from .retention_policy import RETENTION_KEYS
 
     values: dict[str, str] = {}
     options = {*(name.replace("-", "_") for name, _text in _OPTIONS), *RETENTION_KEYS, *RECEIVE_KEYS}
     given = {name: value for name, value in vars(arguments).items() if name in options and value}
+    given.update(from_environment(os.environ))
     if arguments.cluster:
         path = arguments.config or config.DEFAULT_PATH
         named = given.pop("repository", None) if _is_name(given.get("repository")) else None
@@ -297,7 +302,7 @@ def _archive(arguments: argparse.Namespace) -> tuple[ClusterSpec, ArchiveSpec]:
 def _job(arguments: argparse.Namespace) -> int:
     from . import cli_jobs
 
-    return cli_jobs.COMMANDS[arguments.command](arguments, *_specs(arguments))
+    return cli_jobs.run(arguments, *_specs(arguments))
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -312,3 +312,10 @@ COMMANDS: dict[str, Command] = {
     "verify": _verify,
     "restore-point": _restore_point,
 }
+
+
+def run(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
+    """Run the job that was asked for; what of a database's URL is not used is said first."""
+    for note in cluster.connection.notes:
+        sys.stderr.write(f"lifeboat {arguments.command}: warning: {note}\n")
+    return COMMANDS[arguments.command](arguments, cluster, repository)

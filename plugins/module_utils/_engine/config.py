@@ -22,17 +22,21 @@
     keep_days = 14
 
 WAL goes to every repository of a cluster; backups and restores use the first unless told otherwise.
-The file holds no secrets; keys are in files of their own.
+Keys are in files of their own. The one secret that the file may hold is the password in a cluster's database_url, and
+then others must not be able to read the file.
 """
 
 from __future__ import annotations
 
 import configparser
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .connection_settings import CONNECTION_KEYS, has_secret
+from .connection_settings import parse as connection_spec
 from .errors import PreconditionError
 from .receive_settings import RECEIVE_KEYS
 from .receive_settings import parse as receive_spec
@@ -43,7 +47,6 @@ from .specs import (
     S3_SETTINGS,
     ArchiveSpec,
     ClusterSpec,
-    ConnectionSpec,
     DropPolicy,
     KeySpec,
     RepositorySpec,
@@ -69,13 +72,7 @@ CLUSTER_KEYS = (
     THRESHOLDS_KEY,
     "data_directory",
     "bin_dir",
-    "login_host",
-    "login_port",
-    "login_user",
-    "login_unix_socket",
-    "login_db",
-    "ssl_mode",
-    "ca_cert",
+    *CONNECTION_KEYS,
 )
 
 
@@ -131,6 +128,13 @@ def read(path: Path) -> Settings:
                 code="config_invalid",
             )
         sections[kind][name] = values
+    if any(map(has_secret, sections["cluster"].values())) and path.stat().st_mode & stat.S_IRWXO:
+        raise _error(
+            path,
+            "everybody may read it, and it has a database_url with a password.",
+            f"Run: chmod o= {path}. Then change the password, for others may know it.",
+            code="config_readable_by_others",
+        )
     return Settings(sections["repository"], sections["cluster"], sections["retention"])
 
 
@@ -285,6 +289,8 @@ def overlaid(values: Mapping[str, str], given: Mapping[str, str]) -> dict[str, s
     kept = values
     if any(given.get(name) for name in KEY_SETTINGS):
         kept = {name: value for name, value in values.items() if name not in KEY_SETTINGS}
+    if "database_url" in given:  # it says the whole of a connection, what is left out in it included
+        kept = {name: value for name, value in kept.items() if name not in CONNECTION_KEYS}
     return {**kept, **given}
 
 
@@ -305,20 +311,10 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         passphrase=values.get("passphrase") or None,
     )
     key.require_one(f"opening the repository {values['repository']}")
-    connection = ConnectionSpec(
-        host=values.get("login_host"),
-        port=_port(name, values.get("login_port")),
-        user=values.get("login_user") or "postgres",
-        password=password,
-        socket_directory=values.get("login_unix_socket"),
-        database=values.get("login_db") or "postgres",
-        ssl_mode=values.get("ssl_mode") or "prefer",
-        ca_cert=values.get("ca_cert"),
-    )
     cluster = ClusterSpec(
         name=name,
         stanza=values.get("stanza") or name,
-        connection=connection,
+        connection=connection_spec(name, values, password),
         data_directory=_path(values.get("data_directory")),
         bin_directory=_path(values.get("bin_dir")),
         method=_method(name, values.get("method")),
@@ -334,19 +330,6 @@ def specs(name: str, values: Mapping[str, str], password: str | None = None) -> 
         credentials_file=_path(values.get("s3_credentials_file")),
     )
     return cluster, RepositorySpec(values["repository"], key, s3)
-
-
-def _port(name: str, text: str | None) -> int | None:
-    if text is None or text == "":
-        return None
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise PreconditionError(
-            f"describing the cluster {name}",
-            f"{text!r} is no port.",
-            "Give login_port as a number from 1 to 65535.",
-            code="setting_invalid",
-        )
-    return int(text)
 
 
 def _method(name: str, text: str | None) -> str:

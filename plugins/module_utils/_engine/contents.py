@@ -19,6 +19,7 @@ from .jobs.restore import files as restore_files
 from .jobs.restore import physical as restore
 from .jobs.restore import restore_point
 from .jobs.retention import expire
+from .jobs.role import backup_role
 from .jobs.status import info
 from .jobs.verify import prove as verify
 from .jobs.wal import archive, fetch, prefetch, pusher
@@ -28,6 +29,7 @@ __all__ = [
     "agent_bundle",
     "archive",
     "backup",
+    "backup_role",
     "cli",
     "cli_dumps",
     "configure_archiving",

@@ -29,6 +29,7 @@ class ConnectionSpec:
     database: str = "postgres"
     ssl_mode: str = "prefer"
     ca_cert: str | None = None
+    notes: tuple[str, ...] = ()  # what of a database_url was not used, for the user
 
     def __repr__(self) -> str:
         """Leave the password out wherever this is printed."""

@@ -31,9 +31,16 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "host"
 
 
-def present(place: Path, text: str = TEXT, group: str | None = None, *, check_mode: bool = False) -> dict[str, Any]:
+def present(
+    place: Path,
+    text: str = TEXT,
+    group: str | None = None,
+    clusters: dict[str, dict[str, str]] | None = None,
+    *,
+    check_mode: bool = False,
+) -> dict[str, Any]:
     installation = Installation(place / "usr", sys.executable)
-    return agent.present(installation, place / "etc/lifeboat.conf", text, group, check_mode=check_mode)
+    return agent.present(installation, place / "etc/lifeboat.conf", text, clusters or {}, group, check_mode=check_mode)
 
 
 def absent(place: Path, *, check_mode: bool = False) -> dict[str, Any]:
@@ -117,3 +124,24 @@ def test_lists_stand_in_the_file_as_the_engine_reads_them() -> None:
     assert described == {"standard": {"keep_last": "7, pre_migration=2", "grace_hours": "12.0"}}
     policy = retention_policy.parse(described["standard"])
     assert (policy.last_of("manual"), policy.last_of("pre_migration")) == (7, 2)
+
+
+def test_a_file_with_a_password_is_not_for_everybody(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_url, secret = ({"main": {"database_url": url}} for url in ("postgres://u@h", "postgres://u:hunter2@h"))
+    config_file = place / "etc/lifeboat.conf"
+    monkeypatch.setattr(agent.os, "geteuid", lambda: 0)
+    with expect.failure("config_group_needed"):
+        present(place, clusters=secret)
+    assert not config_file.exists()
+    present(place, clusters=open_url)
+    assert config_file.stat().st_mode & 0o777 == 0o644
+    present(place, clusters=secret, group=grp.getgrgid(os.getegid()).gr_name)
+    assert config_file.stat().st_mode & 0o777 == 0o640
+    monkeypatch.setattr(agent.os, "geteuid", lambda: 1000)
+    present(place, clusters=secret)
+    assert config_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_connection_that_cannot_be_understood_is_refused_before_it_is_written() -> None:
+    with expect.failure("database_url_unknown_scheme"):
+        agent.cluster_sections([{"name": "main", "database_url": "mysql://h"}])

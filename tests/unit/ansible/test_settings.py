@@ -108,6 +108,35 @@ def test_an_inline_option_wins_alone(written: Path, name: str) -> None:
     assert settings.specs(params(**{name: INLINE[name]})) == expected({**FILED, name: INLINE[name]})
 
 
+def test_a_url_takes_the_place_of_the_files_whole_connection(written: Path) -> None:
+    spec = settings.specs(params(database_url="postgres://u:p@h", login_db="inline"))[0].connection
+    assert spec == ConnectionSpec("h", None, "u", "p", None, "inline", "prefer", None)
+
+
+def test_an_option_wins_over_the_url_of_the_file(usual_file: Path) -> None:
+    described = {"repository": "local", "database_url": "postgres://u:p@h:1/d"}
+    usual_file.write_text(config.render({"local": REPOSITORY}, {"main": described}))
+    usual_file.chmod(0o600)
+    assert settings.specs(params())[0].connection == ConnectionSpec("h", 1, "u", "p", None, "d")
+    assert settings.specs(params(login_db="x", login_user="y"))[0].connection == ConnectionSpec(
+        "h", 1, "y", database="x"
+    )
+
+
+def test_the_command_finds_a_url_in_its_own_variable_only(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*options: str) -> ConnectionSpec:
+        return cli._specs(cli._parser().parse_args(["info", "--cluster", "main", "--config", str(written), *options]))[
+            0
+        ].connection
+
+    monkeypatch.setenv("DATABASE_URL", "mysql://elsewhere")
+    assert found().host == "filed"
+    monkeypatch.setenv("LIFEBOAT_DATABASE_URL", "postgres://u:p@h:1/d?schema=x")
+    assert found() == ConnectionSpec("h", 1, "u", "p", None, "d", notes=found().notes)
+    assert "schema" in found().notes[0]
+    assert found("--login-host", "x").host == "x"
+
+
 def test_a_file_that_was_not_named_needs_not_have_the_cluster(written: Path) -> None:
     assert settings.specs(params(cluster="other", repository="/r", key_file="/k"))[0].stanza == "other"
     with expect.failure("setting_missing"):

@@ -148,7 +148,7 @@ def _query_error(attempted: str, exc: Any, *, session_lost: bool) -> LifeboatErr
         return PreconditionError(
             attempted,
             f"the role lacks a privilege ({text}).",
-            "Use a superuser, or grant the role pg_read_all_settings, pg_monitor and EXECUTE on the backup functions.",
+            "Use a superuser, or have the module pg_backup_role grant what this kind of backup needs.",
             code="role_lacks_privilege",
         )
     return PreconditionError(attempted, f"{text}.", "See the server's log for details.", code="query_failed")
@@ -166,6 +166,25 @@ class Connection:
         try:
             cursor = self._raw.execute(query, params or None)
             return list(cursor.fetchall()) if cursor.description else []
+        except self._error as exc:
+            raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
+
+    def named_rows(self, attempted: str, query: str, **params: Any) -> list[Row]:
+        """The same with parameters by name, which may stand in several places."""
+        try:
+            return list(self._raw.execute(query, params).fetchall())
+        except self._error as exc:
+            raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
+
+    def set_password(self, attempted: str, role: str, password: str) -> None:
+        """Give a role a password; it is hashed here, so that no log of statements shows it."""
+        sql = require("psycopg.sql")
+        (algorithm,) = self.row(attempted, "SELECT current_setting('password_encryption')")
+        method = "md5" if algorithm == "md5" else "scram-sha-256"
+        try:
+            hashed = self._raw.pgconn.encrypt_password(password.encode(), role.encode(), method.encode())
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            self._raw.execute(statement.format(sql.Identifier(role), sql.Literal(hashed.decode())))
         except self._error as exc:
             raise _query_error(attempted, exc, session_lost=self._raw.closed) from exc
 

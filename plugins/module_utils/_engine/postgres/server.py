@@ -73,7 +73,7 @@ def inspect(connection: Connection, data_directory: Path | None, *, files: bool 
         raise PreconditionError(
             attempted,
             "the role may not see the server's data_directory.",
-            "Use a superuser, or run: GRANT pg_monitor TO <the role>.",
+            "Use a superuser, or have the module pg_backup_role grant what this kind of backup needs.",
             code="role_lacks_privilege",
         )
     identifier, in_recovery, started, segment_bytes = connection.row(

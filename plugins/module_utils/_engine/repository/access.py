@@ -17,13 +17,14 @@ from .stanza import Stanza
 _THIRD_PARTY = ("cryptography.hazmat.primitives.ciphers.aead", "cryptography.exceptions", "zstandard")
 
 
-def prepare(spec: RepositorySpec, packages: Iterable[str], *, stays: bool = False) -> None:
-    """Import what opening the repository takes, and `packages`; the first that is missing is named.
+def prepare(spec: RepositorySpec | None, packages: Iterable[str], *, stays: bool = False) -> None:
+    """Import what opening the repository takes, if there is one, and `packages`; the first that is missing is named.
 
     A process that `stays` who it is can import them when it comes to use them: only that they are there is made sure.
     """
-    (require_installed if stays else preload)((*_THIRD_PARTY, *packages))
-    opening.prepare(spec)
+    (require_installed if stays else preload)((*(_THIRD_PARTY if spec else ()), *packages))
+    if spec is not None:
+        opening.prepare(spec)
 
 
 def opened(spec: RepositorySpec) -> Repository:
