@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.config import CLUSTER_KEYS, REPOSITORY_KEYS
-from harness import CHECKOUT, PROGRAMS, Cluster, Postgres, cannot_be_had, wait_until
+from harness import CHECKOUT, PROGRAMS, Cluster, Postgres, cannot_be_had, server_user, wait_until
 from harness.playbooks import HOST, Ansible, PlaybookRun
 from support import tree
 
@@ -321,8 +322,28 @@ def test_all_roles_describe_a_cluster_alike_and_as_the_configuration_file_has_it
     options = {role: role_options(role) for role in CLUSTER_ROLES}
     shapes = [options[role][f"{role}_clusters"]["options"] for role in CLUSTER_ROLES]
     assert all(shape == shapes[0] for shape in shapes)
-    assert set(shapes[0]) - {"assertions", "name", "rpo_target", "rto_target"} == set(CLUSTER_KEYS)
+    assert set(shapes[0]) - {"assertions", "name", "rpo_target", "rto_target"} == set(CLUSTER_KEYS) - {"database_url"}
     assert set(options["agent"]["agent_repositories"]["options"]) - {"name"} == set(REPOSITORY_KEYS)
+
+
+def test_a_url_with_a_password_goes_into_the_file_and_nowhere_else(empty_host: Host) -> None:
+    """URLs are beside the clusters, because Ansible shows what a role loops over."""
+    url = f"postgres://keeper:hunter2%21@127.0.0.1:{empty_host.cluster.port}/app?schema=public"
+    group = grp.getgrgid(server_user().pw_gid).gr_name
+    play = [{"hosts": HOST, "gather_facts": False, "roles": ["lifeboat.postgresql.agent"]}]
+    run = empty_host.ansible.playbook(
+        json.dumps(play, indent=1),
+        env={"ANSIBLE_VERBOSITY": "4", "ANSIBLE_DIFF_ALWAYS": "yes", "URL": url},
+        **{
+            **empty_host.variables,
+            "agent_group": group,
+            "lifeboat_database_urls": {"main": "{{ lookup('env', 'URL') }}"},
+        },
+    )
+    config_file = empty_host.folder / "etc/lifeboat.conf"
+    assert f"database_url = {url}" in config_file.read_text()
+    assert config_file.stat().st_mode & 0o777 == 0o640
+    assert "hunter2" not in run.output
 
 
 def role_options(role: str) -> dict[str, Any]:
