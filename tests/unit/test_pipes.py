@@ -19,6 +19,7 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.errors
 )
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.pipes import WRITTEN, PipedProcess
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.process import Runner
+from harness import wait_until
 
 MUCH = 3_000_000  # more than pipes hold
 
@@ -35,6 +36,14 @@ def everything(program: PipedProcess) -> bytes:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process is dead, buried or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_output_is_read_in_pieces() -> None:
@@ -112,8 +121,7 @@ def test_an_abandoned_program_is_killed_and_nothing_stays_open() -> None:
     before = open_files()
     with shell("sleep 1000 & echo $!; exec sleep 1000", stdin=WRITTEN) as program:
         child = int(program.read())
-    stat = Path(f"/proc/{child}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    wait_until(lambda: is_gone(child), "what the program had started was gone")
     assert open_files() <= before
 
 

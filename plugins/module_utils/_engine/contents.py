@@ -13,6 +13,7 @@ from . import agent_bundle, cli, cli_dumps, foreground, pipes
 from .jobs.archiving import configure as configure_archiving
 from .jobs.archiving import register_remote
 from .jobs.backup import physical as backup
+from .jobs.foreign import files as foreign_files
 from .jobs.receive import receiver as receive
 from .jobs.repository import create as create_repository
 from .jobs.restore import files as restore_files
@@ -36,6 +37,7 @@ __all__ = [
     "create_repository",
     "expire",
     "fetch",
+    "foreign_files",
     "foreground",
     "info",
     "job_file",

@@ -54,7 +54,9 @@ class PipedProcess:
         stderr: IO[bytes],
         secrets: Sequence[str],
         attempted: str,
+        partial: bool = False,
     ) -> None:
+        self._partial = partial
         self._process = process
         self._argv = argv
         self._stdin = stdin
@@ -112,7 +114,7 @@ class PipedProcess:
             raise self._feeding_error
         if returncode != 0:
             raise failure(self._argv, returncode, complaint, self._attempted, self._secrets)
-        if self._stopped_reading:
+        if self._stopped_reading and not self._partial:
             name = Path(self._argv[0]).name
             raise ExternalToolError(
                 self._attempted,
@@ -179,6 +181,7 @@ def start(
     hidden: Sequence[str] = (),
     cwd: str | Path | None = None,
     pass_fds: Sequence[int] = (),
+    partial: bool = False,
     inside: Sandbox | None = None,
 ) -> PipedProcess:
     """Start `argv`. The thread that calls this must stay until the program has ended.
@@ -187,6 +190,7 @@ def start(
     to it while its output is read, or `WRITTEN`: then `write()` gives it what it reads. With
     `output` what it says is for `read()`, otherwise it is dropped. `secrets` are variables and
     `hidden` are words; neither appears in an error. `pass_fds` stay open in the program.
+    With `partial` it may end well without having read everything.
     """
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         stderr = ours.enter_context(anonymous_file())
@@ -215,7 +219,7 @@ def start(
         )
         ours.pop_all()
     words = [*(secrets or {}).values(), *hidden]
-    piped = PipedProcess(process, argv, to_write, to_read, stderr, words, attempted)
+    piped = PipedProcess(process, argv, to_write, to_read, stderr, words, attempted, partial)
     if stdin is not None and not isinstance(stdin, (int, _Written)):
         piped.feed(stdin)
     return piped
