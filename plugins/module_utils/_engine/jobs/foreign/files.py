@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...errors import UnsupportedError
+from ...errors import PreconditionError, UnsupportedError
 from ...process import Runner
 from ...sources.foreign import chosen_tables, directories
 from ...sources.foreign.chosen_tables import Choice, Options
-from ...sources.foreign.description import ARCHIVES, SQL, UNKNOWN, Description, Payload
-from ...sources.foreign.opening import OpenedFile, PassphraseNeeded, Unlocking, opened
+from ...sources.foreign.description import ARCHIVES, SQL, UNKNOWN, Description, Layer, Payload
+from ...sources.foreign.opening import OpenedFile, Unlocking, opened
 from ...sources.foreign.verification import Check, Tools, Verification, verify
 
 __all__ = [
@@ -43,8 +43,12 @@ def describe(path: Path, runner: Runner, unlocking: Unlocking, *, as_csv: bool =
     try:
         with opened(path, runner, unlocking, attempted, as_csv=as_csv) as file:
             return Description(file.layers, file.payload)
-    except PassphraseNeeded as exc:
-        return Description(exc.layers, Payload(UNKNOWN, note="It is encrypted, and no passphrase was given."))
+    except PreconditionError as exc:
+        if exc.code != "foreign_passphrase_missing":
+            raise
+        *outer, last = exc.details["layers"]
+        layers = (*(Layer(name, is_encryption=False) for name in outer), Layer(last, is_encryption=True))
+        return Description(layers, Payload(UNKNOWN, note="It is encrypted, and no passphrase was given."))
 
 
 class TablesOfDump:

@@ -53,19 +53,6 @@ class OpenedFile:
         )
 
 
-class PassphraseNeeded(PreconditionError):
-    """The file is encrypted, and there is no passphrase."""
-
-    def __init__(self, attempted: str, path: Path, layers: tuple[Layer, ...]) -> None:
-        self.layers = layers
-        super().__init__(
-            attempted,
-            f"{path} is encrypted by {layers[-1].name}, and no passphrase was given.",
-            "Give the passphrase that it was encrypted with.",
-            code="foreign_passphrase_missing",
-        )
-
-
 @contextmanager
 def opened(
     path: Path, runner: Runner, unlocking: Unlocking, attempted: str, *, as_csv: bool = False
@@ -118,7 +105,14 @@ def opened(
 
 def _passphrase(unlocking: Unlocking, attempted: str, path: Path, layers: list[Layer]) -> str:
     if unlocking.passphrase is None:
-        raise PassphraseNeeded(attempted, path, tuple(layers))
+        names = [layer.name for layer in layers]
+        raise PreconditionError(
+            attempted,
+            f"{path} is encrypted by {names[-1]}, and no passphrase was given.",
+            "Give the passphrase that it was encrypted with.",
+            code="foreign_passphrase_missing",
+            layers=names,
+        )
     return unlocking.passphrase
 
 

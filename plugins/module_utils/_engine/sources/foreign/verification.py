@@ -89,7 +89,7 @@ def _verify_file(path: Path, unlocking: Unlocking, tools: Tools, attempted: str,
     with opened(path, tools.runner, unlocking, attempted, as_csv=as_csv) as file:
         file.require_known(attempted)
         description = Description(file.layers, file.payload)
-        checks = []
+        checks: list[Check] = []
         try:
             checks += _content_checks(file, unlocking, tools, attempted)  # keeps those before an error
             for _ in file.pieces:  # whatever a reader of the content did not need
@@ -279,7 +279,7 @@ def _segment(name: str, path: Path, unlocking: Unlocking, tools: Tools) -> wal_p
             attempted,
             f"it has {size} bytes instead of {header.segment_size}.",
             "It was copied before it was whole. Look for another copy of it.",
-            code=_TRUNCATED,
+            code="foreign_file_truncated",
         )
     return header
 
