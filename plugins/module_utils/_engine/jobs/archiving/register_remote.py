@@ -17,7 +17,7 @@ from ...postgres import replication
 from ...postgres.replication import RemoteServer
 from ...report.events import PhaseStarted, Warned
 from ...repository.access import stanza_of
-from ...repository.stanza import Incarnation
+from ...repository.stanza import Incarnation, Stanza
 from ...repository.wal import WalArchive
 from ..wal.claim import INCARNATION
 from .request import ArchivingRequest, ArchivingResult
@@ -27,7 +27,7 @@ def run(request: ArchivingRequest, clock: Clock, sink: ProgressSink, *, check_mo
     """Register the cluster unless it is; tell the newest WAL that has come."""
     sink.emit(PhaseStarted("checking", "server and repository"))
     cluster = request.cluster
-    stanzas = [stanza_of(copy.repository, cluster.stanza) for copy in request.copies.copies]
+    stanzas = _stanzas(request)
     stanza = stanzas[0]
     with replication.connect(cluster.connection, lambda text: sink.emit(Warned(text))) as session:
         server = session.inspect()
@@ -60,6 +60,12 @@ def run(request: ArchivingRequest, clock: Clock, sink: ProgressSink, *, check_mo
         proven_segment=newest[-1] if newest else None,
         incarnation=archive.life.incarnation,
     )
+
+
+def _stanzas(request: ArchivingRequest) -> list[Stanza]:
+    """The main one first; the others are of interest only when a new life begins, and need not be there before."""
+    copies = request.copies.copies if request.claim == INCARNATION else request.copies.copies[:1]
+    return [stanza_of(copy.repository, request.cluster.stanza) for copy in copies]
 
 
 def _is_same(life: Incarnation | None, server: RemoteServer) -> bool:

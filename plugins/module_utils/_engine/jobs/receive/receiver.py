@@ -219,7 +219,7 @@ class _Receiver:
             ended, self._round = self._round, None
             with contextlib.suppress(LifeboatError):
                 ended.result()  # what it did not bring away the next one does, or says why it cannot
-        uploader = self._uploader or self._make_uploader(former)
+        self._uploader = uploader = self._uploader or self._make_uploader(former)
         uploader.round(partial=self._interval is not None)
         uploader.close()
         self._uploader = None

@@ -94,8 +94,8 @@ def prepare(
     if request.target.is_latest and life.incarnation != present.incarnation:
         sink.emit(
             Warned(
-                f"the present incarnation (PostgreSQL {present.major_version}, since {present.created}) has no backup:"
-                f" this is the end of the one before, of PostgreSQL {life.major_version}"
+                f"this is the end of an earlier incarnation, of PostgreSQL {life.major_version}: the present one began"
+                f" {present.created} (PostgreSQL {present.major_version})"
             )
         )
     for missing in reach.missing:
