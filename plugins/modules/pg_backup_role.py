@@ -36,7 +36,7 @@ options:
         settings. It can read no table.
       - V(stream) is by the replication protocol (O(method=stream)), for backups and for the streaming receiver. The
         role has C(REPLICATION). That shows it all of the server's files, but lets it run no query on a table.
-      - V(logical) is for C(pg_dump). The role reads everything, whatever row policies say (C(BYPASSRLS)), and
+      - V(logical) is for dumps (C(pg_dump)). The role reads everything, whatever row policies say (C(BYPASSRLS)), and
         writes nothing.
       - V(restore_point) is for M(lifeboat.postgresql.pg_restore_point).
     type: list
@@ -47,7 +47,7 @@ options:
     description:
       - The databases to dump; all that are no templates unless given. It matters for V(logical) only.
       - Without it the role is a member of C(pg_read_all_data) from PostgreSQL 14 on, which covers what will be made in
-        future. It covers the hashes of passwords too, as a dump of roles needs them.
+        future. It covers the hashes of passwords too.
       - With it, and on PostgreSQL 13, the role is allowed to read each schema, table and sequence of these databases,
         and by default privileges those that their present owners will make. Run the module again when there is a new
         owner or a new database.

@@ -144,6 +144,28 @@ def test_stream_needs_replication_and_nothing_else(site: Site) -> None:
         gone(cluster)
 
 
+@pytest.mark.oldest_too
+def test_logical_makes_dumps(site: Site) -> None:
+    """With roles and tablespaces, of all databases and of one; the others are then closed."""
+    cluster, login = site.cluster, ("--login-user", ROLE, "--login-db", DATABASE)
+    only_owners_make_tables(cluster)
+    cluster.sql("CREATE DATABASE closed")
+    cluster.sql("CREATE TABLE inside AS SELECT 1 AS n", db="closed")
+    cluster.sql(f"REVOKE ALL ON DATABASE {DATABASE}, closed FROM PUBLIC")
+    try:
+        have(cluster, "logical")
+        site.lifeboat("dump", *login)
+        have(cluster, "logical", databases=["closed"])
+        site.lifeboat("dump", "--database", "closed", *login)
+        site.command_refused("role_lacks_privilege", "dump", "--database", DATABASE, *login)
+        have(cluster, "restore_point")
+        site.command_refused("role_or_database_missing", "dump", "--database", "closed", *login)
+    finally:
+        cluster.sql(f"GRANT CONNECT, TEMPORARY ON DATABASE {DATABASE} TO PUBLIC")
+        gone(cluster)
+        cluster.sql("DROP DATABASE closed")
+
+
 def dump(cluster: Cluster, db: str) -> subprocess.CompletedProcess[str]:
     return cluster.postgres.run(
         "pg_dump",

@@ -29,7 +29,7 @@ class Needs:
     @property
     def speaks_sql(self) -> bool:
         """Whether the role must be let into the database that the work is done through."""
-        return bool(self.functions)
+        return self.dumps or bool(self.functions)
 
 
 def needs(kinds: Sequence[str], databases: Sequence[str] | None, major: int) -> Needs:
