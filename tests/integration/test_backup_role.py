@@ -234,6 +234,19 @@ def test_logical_needs_all_that_it_gets_and_writes_nothing(odd: Cluster, databas
     gone(odd)
 
 
+@pytest.mark.every_version
+def test_large_objects_that_are_made_later(cluster: Cluster) -> None:
+    """From 18 on they are covered by default privileges; before, another run finds them."""
+    have(cluster, "logical")
+    cluster.sql("SELECT lo_from_bytea(4711, 'large')")
+    if cluster.postgres.major >= 18:
+        assert as_role(cluster, READING[1]) == [(b"large",)]
+    else:
+        forbidden(cluster, READING[1])
+        assert have(cluster, "logical").statements == (f"GRANT SELECT ON LARGE OBJECT 4711 TO {ROLE_IN_SQL}",)
+    assert dump(cluster, DATABASE).returncode == 0
+
+
 def test_password_limit_and_validity(cluster: Cluster) -> None:
     def signs_in(password: str) -> bool:
         try:

@@ -73,9 +73,8 @@ class _Role:
 
     def lines(self, password: str) -> tuple[str, ...]:
         """It in words, one thing a line."""
-        held = [name for name, is_so in self.attributes.items() if is_so]
         return (
-            *(f"{name}" for name in held),
+            *(name for name, is_so in self.attributes.items() if is_so),
             f"CONNECTION LIMIT {self.connection_limit}",
             f"VALID UNTIL {self.valid_until or 'infinity'}",
             password,
@@ -213,7 +212,7 @@ class _Job:
         if changed and not check_mode:
             self._sink.emit(PhaseStarted("granting", f"the role {self._request.name}"))
             self._change(by_database, None if same else self._request.password)
-        password = "PASSWORD set" if keeps else "no PASSWORD"
+        password = _password_line(keeps)
         new_password = "PASSWORD set anew" if not same else password
         return RoleResult(
             changed,
@@ -286,6 +285,7 @@ class _Job:
         if now is None:
             return RoleResult(False, (), (), ())
         self._require_nothing_owned(now)
+        has_password, _same = self._password_state(now)
         disowned, dropped = f"DROP OWNED BY {self._quoted}", f"DROP ROLE {self._quoted}"
         if not check_mode:
             self._sink.emit(PhaseStarted("dropping", f"the role {self._request.name}"))
@@ -293,7 +293,7 @@ class _Job:
                 with self._in(database) as there:
                     there.rows(self._attempted, disowned)
             self._connection.rows(self._attempted, dropped)
-        return RoleResult(True, now.lines(""), (), (disowned, dropped))
+        return RoleResult(True, now.lines(_password_line(has_password)), (), (disowned, dropped))
 
     def _require_nothing_owned(self, role: _Role) -> None:
         query = (
@@ -309,6 +309,10 @@ class _Job:
                 "Give them to another role first: REASSIGN OWNED BY ... TO ..., in each of these databases.",
                 code="backup_role_owns_objects",
             )
+
+
+def _password_line(is_set: bool) -> str:
+    return "PASSWORD set" if is_set else "no PASSWORD"
 
 
 def _require_name(name: str) -> None:
