@@ -19,12 +19,12 @@ import secrets
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError
 from ..store.base import ObjectWriter, Store, missing
 from ..thirdparty import require
 from . import differences
+from .aead import aes_gcm
 from .compression import Buffer, compressor
 from .keys import EpochKeys
 
@@ -70,8 +70,7 @@ class Sealer:
     def __init__(self, keys: EpochKeys, role: str, identity: str, level: int, *, holds_pages: bool = False) -> None:
         salt = secrets.token_bytes(32)
         self.header = _HEADER.pack(MAGIC, _ROLE_CODES[role], keys.epoch, salt)
-        aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
-        self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
+        self._aead = aes_gcm(keys.object_key(role, salt, identity))
         self._compress = compressor(level)
         self._holds_pages = holds_pages
         self._number = 0
@@ -117,9 +116,8 @@ class Opener:
         keys = keys_of(epoch)
         if keys is None:
             raise damaged(self._name, self._url, f"it names epoch {epoch}, of which the repository has no keys.")
-        aesgcm = require("cryptography.hazmat.primitives.ciphers.aead").AESGCM
         self._invalid_tag = require("cryptography.exceptions").InvalidTag
-        self._aead: Any = aesgcm(keys.object_key(role, salt, identity))
+        self._aead = aes_gcm(keys.object_key(role, salt, identity))
         zstandard = require("zstandard")
         self._zstd_error = zstandard.ZstdError
         self._decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
