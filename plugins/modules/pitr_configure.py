@@ -36,6 +36,7 @@ options:
     description:
       - With V(absent) everything that this module has changed is taken back. What C(ALTER SYSTEM) had set before is
         there again, the replication slot is dropped, and what others have set since stays.
+      - With O(method=stream), where the server's own host archives too, only the replication slot is taken away.
       - The repository, the key, and the cluster's claim to its archive stay. While the server waits for the restart
         that ends C(archive_mode) it keeps its WAL, so let that not wait long.
     type: str
@@ -56,6 +57,8 @@ options:
       - The replication slot of the receiver. Defaults to C(lifeboat_) and O(cluster).
       - It is dropped with O(state=absent), and when O(wal_method) says that there is no receiver any more; a slot that
         is in use is refused.
+      - Several hosts may receive from one server, each with a slot of its own. A run with O(method=stream) leaves all
+        others alone, so before its slot gets another name, take the old one away with O(state=absent).
     type: str
   archive_timeout:
     description:

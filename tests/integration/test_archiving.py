@@ -338,6 +338,30 @@ def test_both_ways_make_a_slot_and_one_way_alone_takes_the_other_back(bare_site:
     assert not [line for line in site.settings()[-1][0].splitlines() if line.startswith("archive_")]
 
 
+def test_a_receiver_elsewhere_comes_and_goes_beside_what_the_servers_own_host_does(bare_site: Site) -> None:
+    site, slots = bare_site, "SELECT slot_name FROM pg_replication_slots ORDER BY 1"
+    here = {"wal_method": "both", "restart": True}
+    elsewhere = {
+        "method": "stream",
+        "wal_method": "stream",
+        "slot": "elsewhere",
+        "login_host": LOCAL_ADDRESS,
+        "login_port": site.cluster.port,
+        "login_user": PASSWORD_ROLE,
+        "login_password": PASSWORD,
+    }
+    site.module("pitr_configure", **here)
+    site.module("pitr_configure", **elsewhere)
+    assert site.cluster.sql(slots) == [("elsewhere",), ("lifeboat_main",)]
+    assert not site.module("pitr_configure", **here)["changed"]
+    assert site.cluster.sql(slots) == [("elsewhere",), ("lifeboat_main",)]
+    settings = site.settings()
+    site.module("pitr_configure", **elsewhere, state="absent")
+    assert (site.settings(), site.cluster.sql(slots)) == (settings, [("lifeboat_main",)])
+    site.module("pitr_configure", wal_method="archive")
+    assert site.cluster.sql(slots) == []
+
+
 @contextlib.contextmanager
 def in_use(site: Site, slot: str) -> Iterator[None]:
     """Somebody receives from the slot."""

@@ -198,7 +198,9 @@ class _Configuring:
 
     def _taken_back(self, record: archiving_settings.Record) -> Sequence[str]:
         if self._request.absent:
-            return list(record)
+            # From elsewhere a receiver is taken away. What the server's own host has set for its archiving stays.
+            kept = self._request.is_remote and "archive_command" in record
+            return [] if kept else list(record)
         if self._request.method_is_said and not self._by_command and not self._request.is_remote:
             return ARCHIVE_SETTINGS
         return ()
@@ -216,12 +218,17 @@ class _Configuring:
         if receive.streams and not self._request.absent:
             plan.slot = receive.slot
             plan.slot_is_missing = slots.ensure(connection, receive.slot, check_mode=True)
-        # One that was made for a receiver, and is not wanted any more.
-        other = receive.slot if receive.streams and self._request.absent else noted
-        unwanted = self._request.absent or self._request.method_is_said
+        # One that was made for a receiver, and is not wanted any more. Several hosts may receive: the note is about the
+        # slot of the server's own host, and whoever is elsewhere takes away only the one that he names himself.
+        absent, remote = self._request.absent, self._request.is_remote
+        other = receive.slot if absent and (receive.streams or remote) else None if remote else noted
+        if remote and not receive.streams and other == noted:
+            other = None
+        unwanted = absent or self._request.method_is_said
         if other and unwanted and other != plan.slot and slots.drop(connection, other, check_mode=True):
             plan.slot_to_drop = other
-        plan.noted_slot = plan.slot or (noted if noted != plan.slot_to_drop else None)
+        ours = None if remote else plan.slot
+        plan.noted_slot = ours or (noted if noted != plan.slot_to_drop else None)
 
     def _require_superuser(self, connection: Connection, attempted: str) -> None:
         (superuser,) = connection.row(attempted, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
