@@ -35,8 +35,16 @@ def _lines(data_directory: Path) -> list[str]:
 
 def read(data_directory: Path) -> PostmasterPid | None:
     """The running server's note, or None when there is none or it is still being written."""
+    return _parsed(_lines(data_directory))
+
+
+def parse(text: str) -> PostmasterPid | None:
+    """The same of what somebody else has read there."""
+    return _parsed(text.split("\n"))
+
+
+def _parsed(lines: list[str]) -> PostmasterPid | None:
     try:
-        lines = _lines(data_directory)
         return PostmasterPid(int(lines[0]), int(lines[2]), int(lines[3]), lines[4].strip(), lines[5].strip())
     except (ValueError, IndexError):
         return None

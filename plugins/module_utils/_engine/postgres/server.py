@@ -13,10 +13,13 @@ from pathlib import Path
 from ..errors import IntegrityError, PreconditionError, UnsupportedError
 from . import control_file, postmaster_pid
 from .connection import Connection
+from .postmaster_pid import PostmasterPid
 
 OLDEST_MAJOR = 13
 NEWEST_MAJOR = 18
 BLOCK_BYTES = 8192
+# How far the start time of a server may be before and after the one in its postmaster.pid.
+_CLOCK_SECONDS, _START_SECONDS = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,15 @@ def inspect(connection: Connection, data_directory: Path | None, *, files: bool 
         settings=settings,
     )
     if files:
-        prove_same_cluster(server)
+        prove_same_cluster(server, connection)
     return server
 
 
-def prove_same_cluster(server: Server) -> None:
+def prove_same_cluster(server: Server, connection: Connection) -> None:
     """The server we talk to must be the one whose files we read.
 
     A virtual address, a pooler or a wrong port can lead to another server; a clone even has the
-    same system identifier. Identifier, directory and start time together tell.
+    same system identifier. Identifier, directory and process together tell.
     """
     directory = server.data_directory
     attempted = f"comparing the server with the data directory {directory}"
@@ -127,10 +130,27 @@ def prove_same_cluster(server: Server) -> None:
             attempted, f"the server's own data directory is {reported}.", remedy, code="server_directory_mismatch"
         )
     running = postmaster_pid.read(directory)
-    if running is None or abs(running.start_time - server.started.timestamp()) > 5:
+    if running is None or not _is_its_process(running, server, connection):
         raise IntegrityError(
             attempted,
             "the process that runs in the directory is not the server that answered.",
             remedy,
             code="server_directory_mismatch",
         )
+
+
+def _is_its_process(running: PostmasterPid, server: Server, connection: Connection) -> bool:
+    """Whether the server that answers is the process that has written the directory's postmaster.pid.
+
+    What the server itself reads there tells, to whom that is allowed. When it was started tells nearly as much: that
+    time is taken once it is ready, which on a busy machine is long after the one in the file.
+    """
+    attempted = "comparing the server with the process in the data directory"
+    query = "SELECT has_function_privilege('pg_catalog.pg_read_binary_file(text)', 'EXECUTE')"
+    (may_read,) = connection.row(attempted, query)
+    if may_read:
+        (content,) = connection.row(attempted, "SELECT pg_read_binary_file('postmaster.pid')")
+        said = postmaster_pid.parse(bytes(content).decode("utf-8", "surrogateescape"))
+        return said is not None and (said.pid, said.start_time) == (running.pid, running.start_time)
+    ready_after = server.started.timestamp() - running.start_time
+    return -_CLOCK_SECONDS <= ready_after <= _START_SECONDS
