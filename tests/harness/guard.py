@@ -28,13 +28,13 @@ READY = b"watching\n"
 GRACE_SECONDS = 10
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 60, pause: float = 0.02) -> None:
     """Return as soon as *condition* holds; raise TimeoutError naming *what* when it does not come true."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout:g} s in vain until {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def processes_in(folder: Path) -> list[int]:
