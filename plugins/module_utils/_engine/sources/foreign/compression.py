@@ -28,7 +28,7 @@ _MAGIC = {
     BZIP2: tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)),
     LZ4: (b"\x04\x22\x4d\x18",),
 }
-_FEW = 1 << 9  # of zstd, whose output cannot be limited: of nothing but zeros that becomes megabytes
+_FEW, _MORE = 1 << 6, 1 << 10  # bytes of zstd, whose output cannot be limited: zeros shrink to a 30000th
 
 
 def recognised(head: bytes) -> str | None:
@@ -121,7 +121,7 @@ def _unzstd(pieces: Iterable[bytes], attempted: str) -> Iterator[bytes]:
                 _damaged(ZSTD, str(exc), attempted)
             at += len(some)
             begun = True
-            step = _FEW if len(output) > SIZE else min(step * 2, SIZE // 8)
+            step = _FEW if len(output) > SIZE else min(step * 2, _MORE)
             if frame.eof:
                 at -= len(frame.unused_data)
                 frame, begun = make(), False

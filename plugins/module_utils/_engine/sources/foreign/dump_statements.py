@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ...errors import UnsupportedError
-from .sql_effects import COPY, SETTING, Effect, effect_of, setting
+from .sql_effects import COPY, NOTHING, SETTING, Effect, effect_of, setting
 from .sql_script import MetaCommand, Script, Statement
 
 CONNECTED = "connected"
@@ -17,6 +17,7 @@ STATEMENT = "statement"
 
 _CONNECT = re.compile(r"\\c(?:onnect)?\s+(.*)")
 _LAST_WORD = re.compile(r"""("(?:[^"]|"")*"|'(?:[^']|'')*'|[^\s"']+)\s*$""")
+_INSERT = re.compile(rb'INSERT INTO (?:"(?:[^"]|"")*"|[^\s"(])+')
 _DBNAME = re.compile(r"dbname=('(?:[^'\\]|\\.)*'|\S+)")
 
 # PostgreSQL's names of encodings, and Python's; others have names of tables in ASCII only.
@@ -56,6 +57,7 @@ def statements(pieces: Iterable[bytes], attempted: str) -> Iterator[DumpStatemen
     """Every statement of a dump, in order; none waits for the one before to be read."""
     script = Script(pieces, attempted)
     database, schema, encoding = "", "public", "utf-8"
+    last_insert = (b"", "", "", NOTHING)  # rows of one table follow each other
     for each in script:
         if isinstance(each, MetaCommand):
             connected = _connected_to(each.line.decode(encoding, "surrogateescape"))
@@ -63,8 +65,14 @@ def statements(pieces: Iterable[bytes], attempted: str) -> Iterator[DumpStatemen
                 database, schema, encoding, script.backslashes = connected, "public", "utf-8", False
                 yield DumpStatement(CONNECTED, database)
             continue
-        text = each.head.decode(encoding, "surrogateescape")
-        effect = effect_of(text, schema)
+        insert = _INSERT.match(each.head)
+        head = insert.group() if insert else each.head
+        if not insert or (head, schema, encoding) != last_insert[:3]:
+            text = head.decode(encoding, "surrogateescape")
+            effect = effect_of(text, schema)
+            last_insert = (head, schema, encoding, effect)
+        else:
+            effect = last_insert[3]
         if effect.kind == SETTING:
             name, value = setting(text) or ("", "")
             if name == "search_path":

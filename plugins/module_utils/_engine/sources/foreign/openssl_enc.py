@@ -62,6 +62,14 @@ def decrypted(
             "Decrypt the file with openssl first.",
             code="foreign_cipher_unknown",
         )
+    digest = options.derivation.digest if options.derivation else LIKELY[0].digest
+    if digest not in hashlib.algorithms_available:
+        raise PreconditionError(
+            attempted,
+            f"Python knows no digest {digest}.",
+            "Name the digest as openssl does: sha256, sha512, md5.",
+            code="foreign_cipher_unknown",
+        )
     start = pieces.peek(len(MAGIC) + _SALT + _TRIAL)
     salt, sample = start[len(MAGIC) : len(MAGIC) + _SALT], start[len(MAGIC) + _SALT :]
     if len(sample) < _BLOCK:
@@ -69,7 +77,7 @@ def decrypted(
     whole = len(sample) < _TRIAL
     for derivation in [options.derivation] if options.derivation else LIKELY:
         beginning = _trial(_decryptor(passphrase, salt, derivation, _KEY[options.cipher]), sample, whole)
-        if beginning is not None and (is_known(beginning) or not beginning):
+        if not beginning or is_known(beginning):
             pieces.read(len(MAGIC) + _SALT)
             decryptor = _decryptor(passphrase, salt, derivation, _KEY[options.cipher])
             return _stream(pieces, decryptor, attempted), derivation
@@ -82,11 +90,10 @@ def decrypted(
     )
 
 
-def _trial(decryptor: Any, sample: bytes, whole: bool) -> bytes | None:
+def _trial(decryptor: Any, sample: bytes, whole: bool) -> bytes:
     plain: bytes = decryptor.update(sample[: len(sample) // _BLOCK * _BLOCK])
-    if not whole:
-        return plain
-    return _unpadded(plain)
+    content = _unpadded(plain) if whole else None
+    return plain if content is None else content  # without its end it may still be known
 
 
 def _unpadded(plain: bytes) -> bytes | None:

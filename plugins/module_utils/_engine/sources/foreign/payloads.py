@@ -15,6 +15,7 @@ SIZE = 1 << 16  # of the beginning that is looked at
 
 _SQLITE = b"SQLite format 3\x00"
 _TAR_BLOCK = 512
+_SURELY_NO_NOISE = 1024
 _WIDE_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _STATEMENT = re.compile(
@@ -42,10 +43,23 @@ def payload_of(head: bytes) -> Payload:
 
 
 def is_known(head: bytes) -> bool:
-    """Whether this begins like anything that we know, another layer included; or is text, at least."""
+    """Whether this begins like anything that we know, another layer included; or is text, at least.
+
+    A few bytes of noise may pass for text in some encoding, but not in UTF-8.
+    """
     if compression.recognised(head) or openpgp.recognised(head) or head.startswith(openssl_enc.MAGIC):
         return True
-    return payload_of(head).kind != UNKNOWN or _is_text(head)
+    if payload_of(head).kind != UNKNOWN:
+        return True
+    return _is_text(head) and (len(head) >= _SURELY_NO_NOISE or _is_utf8(head))
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_tar(head: bytes) -> bool:

@@ -34,6 +34,7 @@ from .description import (
     Description,
     Payload,
 )
+from .dump_ends import Ends
 from .opening import OpenedFile, Unlocking, opened
 from .pieces import Pieces
 
@@ -117,13 +118,20 @@ def _content_checks(file: OpenedFile, unlocking: Unlocking, tools: Tools, attemp
 
 def _sql(file: OpenedFile, attempted: str) -> Check:
     """All statements are there to their ends, and so is pg_dump's closing comment."""
-    inventory = chosen_tables.take_inventory(lambda: file.pieces, attempted)
-    tables = sum(len(catalog.tables) for catalog in inventory.databases.values())
-    if inventory.is_complete is False:
+    ends = Ends(file.pieces)
+    pieces = iter(ends)
+    try:
+        inventory = chosen_tables.take_inventory(lambda: pieces, attempted)
+        found = f"{sum(len(catalog.tables) for catalog in inventory.databases.values())} tables"
+    except UnsupportedError:  # psql may well understand what we do not
+        found = "Statements that only psql can take apart"
+        for _ in pieces:
+            pass
+    if ends.is_complete is False:
         return Check("complete", False, "pg_dump's closing comment is missing: it was cut short.", "dump_truncated")
-    if inventory.is_complete is None:
-        return Check("complete", None, f"{tables} tables. It is not pg_dump's, so nothing tells whether that is all.")
-    return Check("complete", True, f"{tables} tables, and pg_dump's closing comment.")
+    if ends.is_complete is None:
+        return Check("complete", None, f"{found}. It is not pg_dump's, so nothing tells whether that is all.")
+    return Check("complete", True, f"{found}, and pg_dump's closing comment.")
 
 
 def _archive(file: OpenedFile, unlocking: Unlocking, tools: Tools, attempted: str) -> Iterator[Check]:
