@@ -12,6 +12,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -27,17 +28,22 @@ def hide(module: AnsibleModule) -> None:
 
 
 def warn(module: AnsibleModule) -> None:
-    """Tell what of the module's own URL is not used."""
-    url = module.params.get("database_url")
-    if url is not None:
-        given = frozenset(name for name, value in module.params.items() if value)
-        for note in database_url.parse(url, given).notes:
-            module.warn(note)
+    """Tell what of the URLs that the module was given is not used."""
+    for options in _described(module):
+        if options.get("database_url") is not None:
+            given = frozenset(name for name, value in options.items() if value)
+            for note in database_url.parse(str(options["database_url"]), given).notes:
+                module.warn(note)
+
+
+def _described(module: AnsibleModule) -> list[dict[str, Any]]:
+    """The module's own options, and those of the clusters that it describes."""
+    return [module.params, *(module.params.get("clusters") or [])]
 
 
 def _urls(module: AnsibleModule) -> Iterator[str]:
     """Those of the options, of the clusters they describe, and of the file that describes clusters."""
-    for options in (module.params, *(module.params.get("clusters") or [])):
+    for options in _described(module):
         if options.get("database_url"):
             yield str(options["database_url"])
     path = Path(module.params.get("config_file") or config.DEFAULT_PATH)

@@ -56,7 +56,9 @@ def test_urls_of_the_file_even_if_it_is_refused(tmp_path: Path, broken: str) -> 
     assert {"one", "two", "postgres://u:two@h"} <= hidden_by(config_file=str(path))
 
 
-def test_what_is_not_used_is_told_once() -> None:
-    module = Module(database_url="postgres://h/d?schema=x&sslcert=/c", ssl_mode="require")
+@pytest.mark.parametrize("in_cluster", [False, True])
+def test_what_is_not_used_is_told_once(in_cluster: bool) -> None:
+    options = {"database_url": "postgres://h/d?schema=x&sslcert=/c", "ssl_mode": "require"}
+    module = Module(clusters=[options]) if in_cluster else Module(**options)
     hidden.warn(module)  # type: ignore[arg-type]
     assert len(module.warnings) == 1 and "schema" in module.warnings[0]
