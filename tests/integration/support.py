@@ -23,7 +23,7 @@ Result = dict[str, Any]
 STANZA = "main"
 
 
-def task(name: str, /, *, check: bool = False, **options: Any) -> Task:
+def task(name: str, *, check: bool = False, **options: Any) -> Task:
     """A task for `Site.play`: one of our modules, always with its diff."""
     return {"name": name, NAMESPACE + name: options, "check_mode": check, "diff": True}
 

@@ -18,7 +18,7 @@ from fakes import Collector
 from harness import DATABASE, Cluster
 from harness.cluster import LOCAL_ADDRESS
 from psycopg import sql
-from support import Site, task
+from support import Site, Task, task
 
 ROLE, PASSWORD = 'Wächter "of" the backups', "geheim 'n' %: ü"
 # Everything that needs quoting, in every place where a name can be.
@@ -297,18 +297,25 @@ def test_what_is_refused(cluster: Cluster) -> None:
     assert cluster.sql("SELECT FROM pg_roles WHERE rolname = %(role)s", role=ROLE) == []
 
 
+def role_task(*, check: bool = False, **options: Any) -> Task:
+    """A task with the module; its option `name` is the task's own in `task`."""
+    made = task("pg_backup_role", check=check, **options)
+    (module,) = (key for key in made if key.endswith(".pg_backup_role"))
+    return {**made, module: {**made[module], "name": ROLE}}
+
+
 def test_the_module(site: Site) -> None:
     """Checked, made, made again, changed and dropped by plays, by a superuser's URL, with a diff of each."""
     url = f"postgresql+asyncpg:///{DATABASE}?host={site.cluster.socket_dir}&port={site.cluster.port}"
-    asked = {"database_url": url, "name": ROLE, "password": PASSWORD, "kinds": ["physical"]}
+    asked = {"database_url": url, "password": PASSWORD, "kinds": ["physical"]}
     results = site.play(
-        task("pg_backup_role", check=True, **asked),
-        task("pg_backup_role", **asked),
-        task("pg_backup_role", **asked),
-        task("pg_backup_role", **{**asked, "kinds": ["stream"]}),
-        task("pg_backup_role", check=True, **asked, state="absent"),
-        task("pg_backup_role", **asked, state="absent"),
-        task("pg_backup_role", **asked, state="absent"),
+        role_task(check=True, **asked),
+        role_task(**asked),
+        role_task(**asked),
+        role_task(**{**asked, "kinds": ["stream"]}),
+        role_task(check=True, **asked, state="absent"),
+        role_task(**asked, state="absent"),
+        role_task(**asked, state="absent"),
     )
     assert [each["changed"] for each in results] == [True, True, False, True, True, True, False]
     assert results[0]["statements"] == results[1]["statements"]

@@ -63,7 +63,7 @@ def decoded(text: str) -> str:
     try:
         plain = unquote(text, errors="strict")
     except UnicodeDecodeError as exc:
-        raise _invalid("what it writes with % is not UTF-8.", "Encode it as UTF-8.") from exc
+        raise _invalid("its percent-encoding is not UTF-8.", "Encode it as UTF-8.") from exc
     if "\0" in plain:
         raise _invalid("it has a zero byte.", "PostgreSQL has names without them only.")
     return plain
