@@ -176,7 +176,7 @@ def test_every_byte_of_a_dump_is_proven(site: Site, database: str) -> None:
 
 def test_one_kind_is_not_taken_for_the_other(site: Site, database: str, clone: Callable[[str], Cluster]) -> None:
     made = site.module("pg_backup", kind="logical", databases=[database])["backup"]["id"]
-    (physical, *_) = site.backup_ids()
+    (physical, *_rest) = site.backup_ids()
     site.refused("backup_of_other_kind", "pg_restore", backup=made, destination="/nowhere")
     site.refused("backup_of_other_kind", "pg_restore", kind="logical", backup=physical, target_database="x")
     (plan,) = site.play(task("pg_backup_expire", keep_last=["1"], check=True))

@@ -239,7 +239,7 @@ def test_an_archive_of_wal_made_by_cp_and_gzip(source: Cluster, tools: Tools, tm
     assert described.wal
     assert (described.wal.segments, described.wal.compressed) == (4, 2)
     assert verdicts(verify(archive, unlocking(None), tools)) == {"segments": True}
-    first, second, third, _ = sorted(archive.iterdir())
+    first, second, third, _rest = sorted(archive.iterdir())
     second.unlink()
     assert verdicts(verify(archive, unlocking(None), tools)) == {"gap": False, "segments": True}
     third.write_bytes(third.read_bytes()[:8192])

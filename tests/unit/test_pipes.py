@@ -53,7 +53,7 @@ def test_output_is_read_in_pieces() -> None:
 
 
 def test_pieces_go_in_while_output_is_read() -> None:
-    with shell("cat", stdin=(b"x" * 1000 for _ in range(MUCH // 1000))) as program:
+    with shell("cat", stdin=(b"x" * 1000 for _rest in range(MUCH // 1000))) as program:
         assert everything(program) == b"x" * MUCH
 
 
@@ -67,7 +67,7 @@ def test_a_program_reads_a_file_by_itself(tmp_path: Path) -> None:
 
 def test_what_is_written_arrives(tmp_path: Path) -> None:
     with shell("cat >written", stdin=WRITTEN, output=False, cwd=tmp_path) as program:
-        for _ in range(3):
+        for _rest in range(3):
             program.write(b"x" * (MUCH // 3))
         program.finish()
     assert (tmp_path / "written").stat().st_size == MUCH

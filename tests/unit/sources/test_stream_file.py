@@ -18,8 +18,14 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.source
 
 def writer(stanza: Stanza, level: int = 3) -> PackWriter:
     repository = stanza.repository
-    name_of = lambda pack_id: stanza.pack_name("g", pack_id)  # noqa: E731
-    return PackWriter(repository.store, repository.keys, "data", name_of, level, holds_pages=False)
+    return PackWriter(
+        repository.store,
+        repository.keys,
+        "data",
+        lambda pack_id: stanza.pack_name("g", pack_id),
+        level,
+        holds_pages=False,
+    )
 
 
 def stored(stanza: Stanza, pieces: list[bytes], level: int = 3) -> bytes:

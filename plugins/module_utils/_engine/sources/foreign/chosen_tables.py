@@ -132,7 +132,7 @@ def choose(inventory: Inventory, names: Sequence[str], attempted: str, database:
         found[text] = [(db, name) for db, catalog in searched.items() for name in _meant(text, catalog.tables)]
         if not found[text]:
             raise _unknown(text, [name for catalog in searched.values() for name in catalog.tables], attempted)
-    by_database = [{db for db, _ in matches} for matches in found.values()]
+    by_database = [{db for db, _rest in matches} for matches in found.values()]
     common = set.intersection(*by_database) if by_database else set()
     tables: list[Name] = []
     for text, matches in found.items():

@@ -47,7 +47,7 @@ def decompressed(name: str, pieces: Iterable[bytes], runner: Runner, attempted: 
     if name == LZ4:
         return _unlz4(pieces, runner, attempted)
     makers: dict[str, Callable[[], Any]] = {
-        GZIP: lambda: _Gunzip(),
+        GZIP: _Gunzip,
         BZIP2: bz2.BZ2Decompressor,
         XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
     }

@@ -78,15 +78,15 @@ def tar_files(names: Iterable[str]) -> list[str]:
 def wal_files(names: Iterable[str]) -> WalFiles | None:
     """Count the WAL, if it is what the directory has."""
     known = list(_wal_names(names))
-    segments = sorted(base for base, kind, _ in known if kind is WalFileKind.SEGMENT)
+    segments = sorted(base for base, kind, _name in known if kind is WalFileKind.SEGMENT)
     if not segments:
         return None
     return WalFiles(
         segments=len(segments),
         first=segments[0],
         last=segments[-1],
-        histories=sum(kind is WalFileKind.HISTORY for _, kind, _ in known),
-        compressed=sum(base != name for base, _, name in known),
+        histories=sum(kind is WalFileKind.HISTORY for _base, kind, _name in known),
+        compressed=sum(base != name for base, _kind, name in known),
     )
 
 

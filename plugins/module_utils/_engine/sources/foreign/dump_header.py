@@ -31,14 +31,14 @@ def parse(head: bytes) -> ArchiveHeader | None:
     """Read the header; nothing when this is none, or not whole."""
     if not head.startswith(MAGIC) or len(head) < 11:
         return None
-    major, minor, revision, int_size, _, archive_format = head[5:11]
+    major, minor, revision, int_size, _offset_size, archive_format = head[5:11]
     if archive_format not in _FORMATS or not 1 <= int_size <= 8:
         return None
     reader = _Reader(head, 11, int_size)
     try:
         reader.skip(1) if (major, minor) >= _ONE_BYTE_COMPRESSION else reader.integer()
-        made_at = _time([reader.integer() for _ in range(7)])
-        words = [reader.text() for _ in range(3)]
+        made_at = _time([reader.integer() for _number in range(7)])
+        words = [reader.text() for _number in range(3)]
     except IndexError:
         return None
     return ArchiveHeader((major, minor, revision), _FORMATS[archive_format], made_at, *words)
@@ -71,7 +71,7 @@ class _Reader:
 
 def _time(fields: list[int]) -> datetime | None:
     """From a C `struct tm`."""
-    second, minute, hour, day, month, year, _ = fields
+    second, minute, hour, day, month, year, _is_summer = fields
     try:
         return datetime(year + 1900, month + 1, day, hour, minute, min(second, 59))
     except (ValueError, OverflowError):

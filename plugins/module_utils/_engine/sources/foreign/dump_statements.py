@@ -86,7 +86,7 @@ def statements(pieces: Iterable[bytes], attempted: str) -> Iterator[DumpStatemen
             continue
         rows = _rows(each, script)
         yield DumpStatement(STATEMENT, database, effect, rows)
-        for _ in rows:  # whoever did not want the rows goes past them
+        for _rest in rows:  # whoever did not want the rows goes past them
             pass
 
 

@@ -223,6 +223,6 @@ def setting(text: str) -> tuple[str, str] | None:
     if words.skip("select"):
         words.parts()
         words.take()
-        name_token, _, value = words.take(), words.take(), words.take()
+        name_token, _rest, value = words.take(), words.take(), words.take()
         return (name_token.text, value.text) if name_token.kind == STRING else None
     return None

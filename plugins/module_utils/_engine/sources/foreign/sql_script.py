@@ -85,7 +85,7 @@ class Script:
                 continue
             pieces = self._statement()
             yield Statement(pieces)
-            for _ in pieces:  # whoever did not want the rest goes past it
+            for _rest in pieces:  # whoever did not want the rest goes past it
                 pass
 
     def copy_data(self) -> Iterator[bytes]:
@@ -144,7 +144,7 @@ class Script:
                 self._line()
             elif self._buffer.startswith(b"/*", self._at):
                 self._at += 2
-                for _ in self._to_end_of_comment():
+                for _rest in self._to_end_of_comment():
                     pass
             elif self._buffer.startswith(b";", self._at):
                 self._at += 1

@@ -93,7 +93,7 @@ def _verify_file(path: Path, unlocking: Unlocking, tools: Tools, attempted: str,
         checks: list[Check] = []
         try:
             checks += _content_checks(file, unlocking, tools, attempted)  # keeps those before an error
-            for _ in file.pieces:  # whatever a reader of the content did not need
+            for _rest in file.pieces:  # whatever a reader of the content did not need
                 pass
             checks.append(Check("readable", True, "Every layer can be read to its end."))
         except IntegrityError as exc:
@@ -125,7 +125,7 @@ def _sql(file: OpenedFile, attempted: str) -> Check:
         found = f"{sum(len(catalog.tables) for catalog in inventory.databases.values())} tables"
     except UnsupportedError:  # psql may well understand what we do not
         found = "Statements that only psql can take apart"
-        for _ in pieces:
+        for _rest in pieces:
             pass
     if ends.is_complete is False:
         return Check("complete", False, "pg_dump's closing comment is missing: it was cut short.", "dump_truncated")
@@ -192,7 +192,7 @@ def _tar(pieces: Pieces, attempted: str) -> Check:
     source, members = _TarSource(pieces), 0
     try:
         with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|") as archive:
-            for _ in archive:
+            for _rest in archive:
                 cast(Any, archive).members = []  # they would be kept, all of them
                 members += 1
     except (tarfile.TarError, EOFError) as exc:
