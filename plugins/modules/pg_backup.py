@@ -357,6 +357,7 @@ def main() -> None:
         if params["kind"] == "logical":
             task = dumping.backup_task(module, cluster, repository)
             runner.run(module, repository, logical.THIRD_PARTY, lambda: owner_of_dumps(cluster, repository), task)
+        dumping.refuse_others(module, dumping.OF_LOGICAL_BACKUPS, "physical")
         request = backup.BackupRequest(
             cluster,
             repository,

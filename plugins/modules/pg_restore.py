@@ -399,6 +399,7 @@ def main() -> None:
         if params["kind"] == "logical":
             task = dumping.restore_task(module, cluster, repository)
             runner.run(module, repository, logical.THIRD_PARTY, lambda: owner_of_dumps(cluster, repository), task)
+        dumping.refuse_others(module, dumping.OF_LOGICAL_RESTORES, "physical")
         if params["files"]:
             packages, task = restore_files.THIRD_PARTY, restoring.files_task(module, cluster, repository)
         else:

@@ -34,8 +34,12 @@ def content(cluster: Cluster, database: str) -> list[object]:
     """
     found += cluster.sql(query, db=database)
     found += cluster.sql("SELECT md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY oid", db=database)
-    properties = "pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba)"
-    query = f"SELECT {properties} FROM pg_database WHERE datname = current_database()"
+    properties = """
+        pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba),
+        (SELECT array_agg(each::text ORDER BY each::text) FROM unnest(datacl) AS each),
+        shobj_description(oid, 'pg_database'), (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid)
+    """
+    query = f"SELECT {properties} FROM pg_database d WHERE datname = current_database()"
     return found + cluster.sql(query, db=database)
 
 
@@ -48,6 +52,14 @@ def database(site: Site) -> Iterator[str]:
         connection.execute(sql.SQL("CREATE ROLE {} CREATEDB LOGIN").format(owner))
         create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
         connection.execute(sql.SQL(create).format(name, owner))
+        for statement in (
+            "ALTER DATABASE {} SET search_path TO \"$user\", 'Sche ma', public",
+            "ALTER DATABASE {} SET my.setting TO 'it''s %s'",
+            "COMMENT ON DATABASE {} IS 'of \"all\"'",
+            "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE {} TO pg_monitor WITH GRANT OPTION",
+        ):
+            connection.execute(sql.SQL(statement).format(name))
     with cluster.connect(NAME) as connection:
         connection.execute(sql.SQL("SET ROLE {}").format(owner))
         connection.execute(
@@ -178,6 +190,10 @@ def test_one_kind_is_not_taken_for_the_other(site: Site, database: str, clone: C
     made = site.module("pg_backup", kind="logical", databases=[database])["backup"]["id"]
     (physical, *_rest) = site.backup_ids()
     site.refused("backup_of_other_kind", "pg_restore", backup=made, destination="/nowhere")
+    site.refused("setting_invalid", "pg_restore", kind="logical", target_time="1 hour ago")
+    site.refused("setting_invalid", "pg_restore", database=database, destination="/nowhere")
+    site.refused("setting_invalid", "pg_backup", databases=[database])
+    site.refused("setting_invalid", "pg_backup", kind="logical", type="incremental")
     site.refused("backup_of_other_kind", "pg_restore", kind="logical", backup=physical, target_database="x")
     (plan,) = site.play(task("pg_backup_expire", keep_last=["1"], check=True))
     kept = {each["id"] for each in plan["kept"]}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.clock import SystemClock
 from .._engine.dump_selection import CONTENTS, FORMS, Selection
+from .._engine.errors import PreconditionError
 from .._engine.jobs import summary
 from .._engine.jobs.backup import logical as backup
 from .._engine.jobs.restore import logical as restore
@@ -23,8 +24,10 @@ from .._engine.process import Runner
 from .._engine.specs import ClusterSpec, RepositorySpec
 from . import runner
 
-Task = Callable[[ProgressSink], dict[str, Any]]
+OF_LOGICAL_RESTORES = ("database", "target_database", "no_owner", "no_privileges", "single_transaction")
 _PATTERNS = ("tables", "exclude_tables", "exclude_table_data", "schemas", "exclude_schemas")
+OF_LOGICAL_BACKUPS = ("databases", *_PATTERNS, "large_objects")
+Task = Callable[[ProgressSink], dict[str, Any]]
 
 BACKUP_OPTIONS: dict[str, Any] = {
     "databases": {"type": "list", "elements": "str", "default": []},
@@ -48,9 +51,29 @@ RESTORE_OPTIONS: dict[str, Any] = {
 }
 
 
+_OF_PHYSICAL = (
+    *("destination", "files", "delta", "keep_old", "standby", "port", "socket_directory", "tablespace_mapping"),
+    *("target_time", "target_lsn", "target_xid", "target_name", "target_immediate"),
+)
+
+
+def refuse_others(module: AnsibleModule, names: Iterable[str], kind: str) -> None:
+    """Refuse options of the other kind: whoever gives them expects something that would not happen."""
+    given = [name for name in names if module.params.get(name)]
+    if given:
+        raise PreconditionError(
+            f"reading the options of {module._name}",
+            f"{', '.join(given)} cannot be used with kind: {kind}.",
+            "Leave out what belongs to the other kind, or set kind.",
+            code="setting_invalid",
+        )
+
+
 def backup_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
     """Make a logical backup."""
     params = module.params
+    if params["type"] == "incremental":
+        refuse_others(module, ["type"], "logical")
     request = backup.LogicalRequest(
         cluster,
         repository,
@@ -86,6 +109,7 @@ def backup_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposit
 def restore_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
     """Bring a database back."""
     params = module.params
+    refuse_others(module, _OF_PHYSICAL, "logical")
     request = restore.LogicalRestoreRequest(
         cluster,
         repository,

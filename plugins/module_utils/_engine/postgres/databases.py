@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..clock import utc_text
 from ..errors import PreconditionError
-from ..thirdparty import require
 from .connection import Connection
 
 
@@ -57,44 +55,6 @@ def chosen(connection: Connection, names: Sequence[str]) -> list[Database]:
                 database=name,
             )
     return [by_name[name] for name in dict.fromkeys(names)]
-
-
-_PROPERTIES = {
-    "encoding": "pg_encoding_to_char(encoding)",
-    "collate": "datcollate",
-    "ctype": "datctype",
-    "owner": "pg_get_userbyid(datdba)",
-    # Since 15 a database may have its locale from elsewhere than the operating system.
-    "provider": "to_jsonb(d) ->> 'datlocprovider'",
-    "locale": "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')",
-    "rules": "to_jsonb(d) ->> 'daticurules'",
-}
-_PROVIDERS = {"i": "icu", "b": "builtin"}
-
-
-def properties(connection: Connection) -> dict[str, str]:
-    """What a database was created with, of the one that is connected to."""
-    columns = ", ".join(_PROPERTIES.values())
-    query = f"SELECT {columns} FROM pg_database d WHERE datname = current_database()"
-    values = connection.row("reading the database's properties", query)
-    return {name: str(value) for name, value in zip(_PROPERTIES, values) if value is not None}
-
-
-def creation(name: str, had: Mapping[str, str], owner: str | None) -> Any:
-    """The statement that makes a database like the one that had these properties; else like the server's template."""
-    sql = require("psycopg.sql")
-    words = [sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))]
-    if owner is not None:
-        words.append(sql.SQL("OWNER {}").format(sql.Identifier(owner)))
-    options = {"encoding": "ENCODING", "collate": "LC_COLLATE", "ctype": "LC_CTYPE", "rules": "ICU_RULES"}
-    words += [
-        sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(had[key])) for key, option in options.items() if key in had
-    ]
-    provider = _PROVIDERS.get(had.get("provider", ""))
-    if provider is not None and "locale" in had:
-        words.append(sql.SQL("LOCALE_PROVIDER {}").format(sql.SQL(provider)))
-        words.append(sql.SQL("{}_LOCALE {}").format(sql.SQL(provider.upper()), sql.Literal(had["locale"])))
-    return sql.SQL(" ").join(words)
 
 
 def take_snapshot(connection: Connection) -> Snapshot:

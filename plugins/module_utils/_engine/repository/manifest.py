@@ -125,7 +125,7 @@ class Member:
     as_of: str  # the moment whose state it shows
     server_bytes: int = 0  # how large it was on the server
     options: dict[str, Any] = field(default_factory=dict)  # what of it was chosen
-    properties: dict[str, str] = field(default_factory=dict)  # a database's own, such as its encoding
+    properties: dict[str, Any] = field(default_factory=dict)  # a database's own, such as its encoding
 
 
 @dataclass(frozen=True)

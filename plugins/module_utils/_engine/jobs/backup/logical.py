@@ -19,7 +19,7 @@ from ...clock import Clock, parse_utc, utc_text
 from ...dump_selection import FORMS, Selection
 from ...errors import PreconditionError, UnsupportedError
 from ...ports import ProgressSink
-from ...postgres import client_programs, databases
+from ...postgres import client_programs, database_properties, databases
 from ...postgres.connection import Connection, connect
 from ...postgres.databases import Database
 from ...postgres.dump_tools import DumpTools
@@ -242,7 +242,7 @@ class _Dump:
         spec = replace(request.cluster.connection, database=database.name)
         with connect(spec, request.cluster.data_directory) as connection:
             snapshot = databases.take_snapshot(connection)
-            properties = databases.properties(connection)
+            properties = database_properties.read(connection)
             pieces = self._tools.dump(database.name, request.form, request.selection, snapshot.name, compress)
             entry = self._store(f"databases/{quote(database.name, safe='')}.{FORMS[request.form]}", pieces, packs)
         self._members.append(

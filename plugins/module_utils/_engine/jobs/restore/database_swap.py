@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 from ...clock import Clock
 from ...errors import LifeboatError, PreconditionError
-from ...postgres import databases
+from ...postgres import database_properties
 from ...postgres.connection import Connection
 from ...thirdparty import require
 
@@ -52,19 +53,32 @@ class Target:
                 database=self.name,
             )
 
-    def prepare(self, properties: Mapping[str, str]) -> None:
-        """Have an empty database to restore into, unless what is there shall be added to."""
+    def prepare(self, properties: Mapping[str, Any], *, no_owner: bool, no_privileges: bool) -> list[str]:
+        """Have an empty database to restore into, unless what is there shall be added to.
+
+        The roles that had privileges on the database and are not there.
+        """
         if self.exists and self._if_exists == "add":
-            return
+            return []
         if self.exists and self._if_exists == "drop":
             self._drop(self.name)
         if self._is_there(self.working_name):  # of a restore that was killed
             self._drop(self.working_name)
-        owner = properties.get("owner")
-        known = bool(owner) and bool(self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", owner))
-        statement = databases.creation(self.working_name, properties, owner if known else None)
-        self._connection.execute(f"creating the database {self.working_name}", statement)
+        attempted, name = f"creating the database {self.working_name}", self.working_name
+        roles = {role for (role,) in self._rows("SELECT rolname FROM pg_roles")} | {""}
+        owner = properties.get("owner") if not no_owner else None
+        statement = database_properties.creation(name, properties, owner if owner in roles else None)
+        self._connection.execute(attempted, statement)
         self._made = True
+        missing = []
+        for statement in database_properties.settings(name, properties):
+            self._connection.execute(attempted, statement)
+        for role, statement in () if no_privileges else database_properties.privileges(name, properties):
+            if role in roles:
+                self._connection.execute(attempted, statement)
+            else:
+                missing.append(role)
+        return missing
 
     def give_up(self) -> None:
         """Remove what was made for a restore that has failed."""

@@ -10,6 +10,7 @@ made for a restore that fails is removed again.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from ...postgres.connection import Connection, connect
 from ...postgres.dump_tools import DumpTools
 from ...priority import yield_to_others
 from ...process import Runner
-from ...report.events import PhaseStarted
+from ...report.events import PhaseStarted, Warned
 from ...report.phases import PhaseTime, PhaseTimer
 from ...repository.access import stanza_of
 from ...repository.manifest import FileEntry, Member, SetHeader
@@ -110,8 +111,11 @@ def run(
         restore = _Restore(request, stanza, header, member, tools, timer)
         created = restore.make_roles(connection) if request.missing_roles == "create" else []
         timer.emit(PhaseStarted("creating", target.working_name))
-        target.prepare(member.properties)
         try:
+            unknown = target.prepare(member.properties, no_owner=request.no_owner, no_privileges=request.no_privileges)
+            if unknown:
+                lost = ", ".join(dict.fromkeys(unknown))
+                timer.emit(Warned(f"roles that are not there get no privileges on the database itself: {lost}"))
             timer.emit(PhaseStarted("restoring", f"{member.name} as of {member.as_of}"))
             restore.fill(target.working_name)
             if target.replaces:
@@ -246,6 +250,14 @@ class _Restore:
     def _on_disk(self, paths: Sequence[str]) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lifeboat-") as folder:
             path = Path(folder, "dump")
+            needed, free = sum(entry.size for entry in self._entries(paths)), shutil.disk_usage(folder).free
+            if needed > free:
+                raise PreconditionError(
+                    f"restoring with {self._request.jobs} jobs",
+                    f"for that the dump must lie in {folder}, and its {needed} bytes do not fit into the {free} there.",
+                    "Let jobs be 1, which needs no space here, or set TMPDIR to a directory with more of it.",
+                    code="not_enough_space",
+                )
             with path.open("xb", buffering=0) as file:
                 path.chmod(0o600)
                 for piece in self._counted(paths):
