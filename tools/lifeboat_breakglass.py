@@ -10,7 +10,8 @@ that was downloaded as it is. Keep a copy of it with the recovery key. To list, 
     lifeboat_breakglass.py /srv/lifeboat --key-file main.key
     lifeboat_breakglass.py /srv/lifeboat --key-file main.key /var/lib/postgresql/15/rescued
 
-Without --key-file or --passphrase-file it asks for a passphrase. A restore makes the data directory of one backup.
+Without --key-file or --passphrase-file it asks for a passphrase. A restore makes the data directory of one backup,
+or of a logical one, given with --backup, a directory with its dumps, for pg_restore and psql.
 With --wal DIRECTORY it also exports the archived WAL and sets the server up to replay it, to --target-time or to
 its end. Run it as the user that will run the server. Every byte that is used is authenticated. The digests that
 backups also record only tell pages apart, and are not looked at. docs/repository-format.md explains the rest.
@@ -41,7 +42,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-FORMAT, PAGE, COMPRESSED, LAST, DIFFERENCES = 1, 8192, 1, 2, 4
+FORMAT, DUMPS, PAGE, COMPRESSED, LAST, DIFFERENCES = 1, 2, 8192, 1, 2, 4
 MAGIC, ROLE_CODES = b"LBT\x01", {"data": 1, "metadata": 2}
 HEADER, FRAME = struct.Struct(">4sBI32s"), struct.Struct(">BI")
 KEY_DOCUMENT = re.compile(r"keys/[0-9]{6}-[0-9]{6}\.json")
@@ -161,8 +162,9 @@ class Backup:
     def __init__(self, repository: Repository, stanza: str, backup_id: str) -> None:
         self.repository, self.stanza, self.id = repository, stanza, backup_id
         self.header: dict[str, Any] = next(self.lines())
-        if self.header["format"] != FORMAT:
-            raise Refused(f"{backup_id}: its format is {self.header['format']}, this script knows {FORMAT}")
+        if self.header["format"] not in (FORMAT, DUMPS):
+            raise Refused(f"{backup_id}: its format is {self.header['format']}, this script knows {FORMAT} and {DUMPS}")
+        self.is_physical = self.header["format"] == FORMAT
         self._frame = lru_cache(64)(self._read_frame)  # many files share a frame of about a mebibyte
 
     def lines(self) -> Iterator[Any]:
@@ -308,6 +310,10 @@ def show(repository: Repository) -> None:
     for stanza, backups in stanzas(repository).items():
         print(stanza)
         for backup in backups:
+            if not backup.is_physical:
+                names = ", ".join(member["name"] or member["kind"] for member in backup.header["members"])
+                print(f"  {backup.id}  {backup.header['kind']}: {names}  {backup.header['raw_bytes'] / 1e6:.1f} MB")
+                continue
             header, segments = backup.header, [name for name in backup.wal() if len(name) == 24]
             print(f"  {backup.id}  PostgreSQL {header['major_version']}  {header['raw_bytes'] / 1e6:.1f} MB")
             print(f"    recoverable from {header['stop_time']}, WAL archived up to {max(segments, default='nothing')}")
@@ -328,8 +334,10 @@ def chosen(arguments: argparse.Namespace, repository: Repository) -> Backup:
     stanza = arguments.stanza or (next(iter(found)) if len(found) == 1 else "")
     if stanza not in found:
         raise Refused(f"say which cluster with --stanza; there are: {', '.join(found) or 'none'}")
-    backups = [each for each in found[stanza] if arguments.backup in ("latest", each.id)]
-    backups = [each for each in backups if not target or moment(each.header["stop_time"]) <= target]
+    latest = arguments.backup == "latest"  # only physical ones: of dumps there may be several kinds
+    backups = [each for each in found[stanza] if (each.is_physical if latest else each.id == arguments.backup)]
+    if target:
+        backups = [each for each in backups if each.is_physical and moment(each.header["stop_time"]) <= target]
     if not backups:
         raise Refused(f"{stanza} has no backup {arguments.backup}" + (f" that ended before {target}" if target else ""))
     return backups[-1]
@@ -338,6 +346,12 @@ def chosen(arguments: argparse.Namespace, repository: Repository) -> Backup:
 def restore(arguments: argparse.Namespace, repository: Repository) -> None:
     """Restore one backup, with WAL if asked."""
     backup, root, wal = chosen(arguments, repository), arguments.destination.absolute(), arguments.wal
+    if not backup.is_physical:
+        if os.path.lexists(root):
+            raise Refused(f"{root} is there already")
+        write_entries(backup, root, {})
+        print(f"done; the files in {root} are for pg_restore (.dump) and psql (.sql)")
+        return
     new_places = dict(text.split("=", 1) for text in arguments.tablespace if "=" in text)
     missing = [old for old in backup.header["tablespaces"].values() if old not in new_places]
     if missing:
@@ -379,7 +393,7 @@ def main() -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", type=Path, help="the repository's directory")
-    parser.add_argument("destination", type=Path, nargs="?", help="the data directory to be made; without it, list")
+    parser.add_argument("destination", type=Path, nargs="?", help="the directory to be made; without it, list")
     parser.add_argument("--key-file", type=Path, help="the file with the key of a recipient")
     parser.add_argument("--passphrase-file", type=Path, help="the file with the passphrase of a recipient")
     parser.add_argument("--stanza", help="the cluster, where the repository has several")

@@ -29,6 +29,7 @@ class Rescue:
     incremental: str
     contents: dict[str, str]
     target_time: str
+    dump: str
     folder: Path
 
     @property
@@ -108,17 +109,26 @@ def rescue(postgres: Postgres, ansible: Ansible, new_folder: Callable[[], Path])
         cluster.sql("DROP TABLE orders")
         site.archive_everything()
         contents["end"] = content(cluster)
+        dump = site.module("pg_backup", kind="logical", databases=["app"])
         tool = new_folder()
         shutil.copy(CHECKOUT / "tools/lifeboat_breakglass.py", tool)
         (tool / "phrase").write_text(WORDS + "\n")
-        yield Rescue(site, full["backup"]["id"], incremental["backup"]["id"], contents, now.isoformat(), tool)
+        yield Rescue(
+            site,
+            full["backup"]["id"],
+            incremental["backup"]["id"],
+            contents,
+            now.isoformat(),
+            dump["backup"]["id"],
+            tool,
+        )
     finally:
         cluster.remove()
 
 
 def test_the_script_has_nothing_of_the_project(rescue: Rescue) -> None:
     text = (rescue.folder / "lifeboat_breakglass.py").read_text()
-    assert len(text.splitlines()) < 400
+    assert len(text.splitlines()) < 420
     assert not re.search(r"(?m)^\s*(from|import) (\.|lifeboat|ansible)", text)
     alone = run([PROGRAMS / "python", "-I", "-c", "import ansible_collections.lifeboat"], check=False)
     assert "ModuleNotFoundError" in alone.stderr
@@ -157,7 +167,7 @@ def test_the_backups_have_everything_the_format_has(rescue: Rescue) -> None:
 
 def test_it_lists_what_there_is(rescue: Rescue) -> None:
     by_key = rescue.script(rescue.site.repository, "--key-file", rescue.site.key_file).stdout
-    for text in ("main\n", rescue.full, rescue.incremental, str(rescue.tablespace)):
+    for text in ("main\n", rescue.full, rescue.incremental, str(rescue.tablespace), rescue.dump):
         assert text in by_key
     for other in (
         ("--passphrase-file", rescue.folder / "phrase"),
@@ -211,6 +221,19 @@ def test_everything_archived_comes_back(rescue: Rescue, new_place: Callable[[], 
     rescue.restore(restored, "--key-file", rescue.site.key_file, "--backup", rescue.full, "--wal", wal)
     assert content(restored) == rescue.contents["end"]
     rescue.site.cluster.postgres.run("pg_waldump", "--quiet", min(wal.glob("0*")), max(wal.glob("0*[0-9A-F]")))
+
+
+def test_a_dump_comes_out_for_postgresqls_own_programs(rescue: Rescue, clone: Callable[[str], Cluster]) -> None:
+    folder, other = rescue.folder / "dump", clone("other")
+    rescue.script(rescue.site.repository, folder, "--key-file", rescue.site.key_file, "--backup", rescue.dump)
+    assert sorted(path.name for path in folder.rglob("*.*")) == ["app.dump", "globals.sql"]
+    other.sql("DROP DATABASE app", db="postgres")
+    other.sql("CREATE DATABASE app", db="postgres")
+    other.run("pg_restore", "--no-tablespaces", "--exit-on-error", "--dbname=app", folder / "databases/app.dump")
+    assert other.sql("SELECT count(*) FROM far") == rescue.site.cluster.sql("SELECT count(*) FROM far")
+    assert "is there already" in rescue.refused(
+        rescue.site.repository, folder, "--key-file", rescue.site.key_file, "--backup", rescue.dump
+    )
 
 
 # --- what it refuses
