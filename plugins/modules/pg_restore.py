@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - lifeboat.postgresql.connection
   - lifeboat.postgresql.s3
   - lifeboat.postgresql.target
+  - lifeboat.postgresql.database_restore
 options:
   kind:
     description:
@@ -36,50 +37,6 @@ options:
     type: str
     choices: [physical, logical]
     default: physical
-  database:
-    description: With O(kind=logical), the database of the backup; needed where it holds several.
-    type: str
-  target_database:
-    description: With O(kind=logical), the database to restore into. By default it has the name it had.
-    type: str
-  if_exists:
-    description:
-      - With O(kind=logical), what to do when the database to restore into exists. V(fail) refuses.
-      - V(replace) restores beside it under another name, then swaps the two in a moment. The old one is kept, with
-        C(_before_) and the time behind its name. Sessions in it are ended.
-      - V(drop) drops it first, which needs no space for both; if the restore then fails, neither is there.
-      - V(add) restores into it as it is.
-    type: str
-    choices: [fail, add, drop, replace]
-    default: fail
-  content:
-    description: With O(kind=logical), whether to restore definitions, rows, or both.
-    type: str
-    choices: [all, schema, data]
-    default: all
-  no_owner:
-    description: With O(kind=logical), let everything belong to the role that restores, instead of its former owners.
-    type: bool
-    default: false
-  no_privileges:
-    description: With O(kind=logical), leave granted privileges out.
-    type: bool
-    default: false
-  missing_roles:
-    description:
-      - With O(kind=logical), what to do about owners and grantees that the server does not have. V(create) makes them
-        as they were dumped with the database; V(fail) lets the restore fail at the first.
-    type: str
-    choices: [fail, create]
-    default: fail
-  disable_triggers:
-    description: With O(kind=logical) and O(content=data), do not fire triggers, foreign keys included. For superusers.
-    type: bool
-    default: false
-  single_transaction:
-    description: With O(kind=logical), restore everything or nothing, in one transaction.
-    type: bool
-    default: false
   destination:
     description:
       - The new cluster's data directory. It must be empty or not exist, unless O(delta) is set.
@@ -247,6 +204,14 @@ EXAMPLES = r"""
     if_exists: replace
     missing_roles: create
 
+- name: Bring a dump back that a script has left
+  lifeboat.postgresql.pg_restore:
+    kind: logical
+    file: /var/backups/shop_20261101.sql.gz.gpg
+    file_passphrase: "{{ dump_passphrase }}"
+    target_database: shop_of_november
+    login_user: postgres
+
 - name: See what the configuration was a week ago
   lifeboat.postgresql.pg_restore:
     cluster: main
@@ -267,6 +232,24 @@ database:
   description: The database of the backup that was restored, or would be.
   returned: success, with O(kind=logical)
   type: str
+file:
+  description: What O(file) is, by its content.
+  returned: success, with O(file)
+  type: dict
+  contains:
+    kind:
+      description: V(sql), V(archive), V(archive_tar) or V(archive_directory).
+      type: str
+    layers:
+      description: What it is compressed and encrypted with, outermost first.
+      type: list
+      elements: str
+    server_version:
+      description: The version of the server that was dumped, where the file says it.
+      type: str
+    database:
+      description: The database that was dumped, where the file says it.
+      type: str
 target_database:
   description: The database that it was restored into.
   returned: success, with O(kind=logical)
@@ -353,9 +336,13 @@ from ansible_collections.lifeboat.postgresql.plugins.module_utils._ansible impor
     settings,
     targets,
 )
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import owner_of_dumps, owner_of_new
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.as_owner import (
+    owner_of_dumps,
+    owner_of_new,
+    owner_or_self,
+)
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import files as restore_files
-from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import logical
+from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import from_file, logical
 from ansible_collections.lifeboat.postgresql.plugins.module_utils._engine.jobs.restore import physical as restore
 
 
@@ -395,6 +382,9 @@ def main() -> None:
     )
     params = module.params
     with runner.reporting(module):
+        if params["kind"] == "logical" and params["file"]:
+            task, data_directory = dumping.file_task(module)
+            runner.run(module, None, from_file.THIRD_PARTY, lambda: owner_or_self(data_directory), task)
         cluster, repository = settings.specs(params)
         if params["kind"] == "logical":
             task = dumping.restore_task(module, cluster, repository)

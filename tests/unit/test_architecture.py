@@ -31,7 +31,10 @@ ARROWS = {
     "controller": {"events", "report"},
     "documentation": set(),
 }
-DOORS = {"foreground", "cli", "cli_dumps", "cli_jobs", "cli_status", "contents", "as_owner", "agent_bundle"}
+DOORS = {
+    *("foreground", "cli", "cli_dump_options", "cli_dumps", "cli_jobs", "cli_status"),
+    *("contents", "as_owner", "agent_bundle"),
+}
 LONGEST_FILE = 450
 
 LICENCE = re.compile(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,14 +18,18 @@ from .._engine.dump_selection import CONTENTS, FORMS, Selection
 from .._engine.errors import PreconditionError
 from .._engine.jobs import summary
 from .._engine.jobs.backup import logical as backup
+from .._engine.jobs.restore import from_file
 from .._engine.jobs.restore import logical as restore
 from .._engine.jobs.restore.database_swap import IF_EXISTS
 from .._engine.ports import ProgressSink
 from .._engine.process import Runner
 from .._engine.specs import ClusterSpec, RepositorySpec
-from . import runner
+from . import runner, settings
 
-OF_LOGICAL_RESTORES = ("database", "target_database", "no_owner", "no_privileges", "single_transaction")
+OF_LOGICAL_RESTORES = (
+    *("database", "target_database", "file", "file_passphrase", "tables"),
+    *("no_owner", "no_privileges", "single_transaction"),
+)
 _PATTERNS = ("tables", "exclude_tables", "exclude_table_data", "schemas", "exclude_schemas")
 OF_LOGICAL_BACKUPS = ("databases", *_PATTERNS, "large_objects")
 Task = Callable[[ProgressSink], dict[str, Any]]
@@ -48,6 +53,9 @@ RESTORE_OPTIONS: dict[str, Any] = {
     "missing_roles": {"type": "str", "choices": list(restore.MISSING_ROLES), "default": "fail"},
     "disable_triggers": {"type": "bool", "default": False},
     "single_transaction": {"type": "bool", "default": False},
+    "file": {"type": "path"},
+    "file_passphrase": {"type": "str", "no_log": True},
+    "tables": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -106,10 +114,59 @@ def backup_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposit
     return task
 
 
+def file_task(module: AnsibleModule) -> tuple[Task, Path | None]:
+    """Bring a dump back that is a file of the user's, in no repository; with the directory whose owner does it."""
+    params = module.params
+    refuse_others(module, (*_OF_PHYSICAL, "database", "disable_triggers"), "logical and file")
+    values = settings.cluster_values(params)
+    connection, data_directory = settings.connection(params)
+    if not params["target_database"]:
+        raise PreconditionError(
+            f"restoring {params['file']}",
+            "nothing says into which database.",
+            "Set target_database.",
+            code="setting_missing",
+            setting="target_database",
+        )
+    request = from_file.FileRestoreRequest(
+        connection,
+        Path(params["file"]),
+        params["target_database"],
+        data_directory,
+        Path(values["bin_dir"]) if values.get("bin_dir") else None,
+        passphrase=params["file_passphrase"],
+        tables=tuple(params["tables"]),
+        if_exists=params["if_exists"],
+        content=params["content"],
+        no_owner=params["no_owner"],
+        no_privileges=params["no_privileges"],
+        single_transaction=params["single_transaction"],
+        low_priority=params["low_priority"],
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = from_file.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
+        payload = result.description.payload
+        return {
+            "changed": True,
+            "file": {
+                "kind": payload.kind,
+                "layers": [layer.name for layer in result.description.layers],
+                "server_version": payload.server_version or "",
+                "database": payload.database or "",
+            },
+            "target_database": result.target,
+            "kept_old": result.kept_old or "",
+            "phases": [asdict(phase) for phase in result.phases],
+        }
+
+    return task, data_directory
+
+
 def restore_task(module: AnsibleModule, cluster: ClusterSpec, repository: RepositorySpec) -> Task:
     """Bring a database back."""
     params = module.params
-    refuse_others(module, _OF_PHYSICAL, "logical")
+    refuse_others(module, (*_OF_PHYSICAL, "tables"), "logical, without a file")
     request = restore.LogicalRestoreRequest(
         cluster,
         repository,

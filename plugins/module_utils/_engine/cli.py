@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import cli_dump_options
 from .errors import LifeboatError
 from .version import VERSION
 
@@ -146,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     point.add_argument("name", help="its name")
     point.add_argument("--archive-wait", type=float, default=120, help="seconds until it must be archived (120)")
     point.add_argument("--json", action="store_true", help="print the result as JSON")
-    dumps = _add_dump_commands(commands, common)
+    dumps = cli_dump_options.add_commands(commands, common, _CLASSES)
     for job in (backup, info, restore, verify, expire, point, *dumps):
         job.set_defaults(run=_job)
 
@@ -203,45 +204,6 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("file_name", help="the file's name, as PostgreSQL gives it with %%f")
     fetch.add_argument("destination", type=Path, help="where to write it, as PostgreSQL gives it with %%p")
     return parser
-
-
-def _add_dump_commands(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> list[argparse.ArgumentParser]:
-    dump = commands.add_parser("dump", parents=[common], help="make a logical backup of databases", allow_abbrev=False)
-    dump.add_argument("--database", action="append", default=[], help="a database; may be given again (all of them)")
-    dump.add_argument("--format", choices=("custom", "plain"), default="custom", help="pg_dump's format (custom)")
-    for name, text in (
-        ("table", "only this table or pattern"),
-        ("exclude-table", "without this table or pattern"),
-        ("exclude-table-data", "this table or pattern without its rows"),
-    ):
-        dump.add_argument(f"--{name}", action="append", default=[], metavar="PATTERN", help=f"{text}; repeatable")
-    dump.add_argument("--no-globals", action="store_true", help="without roles and tablespaces")
-    dump.add_argument("--class", dest="backup_class", choices=_CLASSES, default="manual", help="its class (manual)")
-    dump.add_argument("--max-age", type=float, metavar="HOURS", help="do nothing if a dump is not older than this")
-    dump.add_argument("--max-rate", type=float, metavar="MB", help="at most this many megabytes a second")
-
-    load = commands.add_parser(
-        "restore-dump", parents=[common], help="bring a database of a logical backup back", allow_abbrev=False
-    )
-    load.add_argument("--backup", default="latest", help="the backup's id (latest)")
-    load.add_argument("--database", help="which of the backup's databases")
-    load.add_argument("--target-database", help="the database to restore into (its own name)")
-    load.add_argument(
-        "--if-exists", choices=("fail", "add", "drop", "replace"), default="fail", help="if that is there (fail)"
-    )
-    load.add_argument("--no-owner", action="store_true", help="let everything belong to the role that restores")
-    load.add_argument("--no-privileges", action="store_true", help="leave granted privileges out")
-    load.add_argument(
-        "--missing-roles", choices=("fail", "create"), default="fail", help="what to do about missing roles (fail)"
-    )
-    load.add_argument("--jobs", type=int, default=1, help="how many tables and indexes at once (1)")
-    for parser in (dump, load):
-        parser.add_argument("--content", choices=("all", "schema", "data"), default="all", help="what of it (all)")
-        parser.add_argument("--low-priority", action="store_true", help="leave processor and disk to others")
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    return [dump, load]
 
 
 def _add_target_options(parser: argparse.ArgumentParser) -> None:

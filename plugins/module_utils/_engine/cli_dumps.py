@@ -12,11 +12,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from .as_owner import owner_of_dumps, run_job
+from .as_owner import owner_of_dumps, owner_or_self, run_job
 from .clock import SystemClock
 from .dump_selection import Selection
 from .jobs import summary
 from .jobs.backup import logical as backup
+from .jobs.restore import from_file
 from .jobs.restore import logical as restore
 from .ports import ProgressSink
 from .process import Runner
@@ -66,8 +67,39 @@ def dump(arguments: argparse.Namespace, cluster: ClusterSpec, repository: Reposi
     return 0
 
 
+def _restore_file(arguments: argparse.Namespace, cluster: ClusterSpec) -> int:
+    secret = arguments.file_passphrase_file
+    request = from_file.FileRestoreRequest(
+        cluster.connection,
+        arguments.file.absolute(),
+        arguments.target_database or cluster.connection.database,
+        cluster.data_directory,
+        cluster.bin_directory,
+        passphrase=secret.read_text(encoding="utf-8").split("\n")[0] if secret else None,
+        tables=tuple(arguments.table),
+        if_exists=arguments.if_exists,
+        content=arguments.content,
+        no_owner=arguments.no_owner,
+        no_privileges=arguments.no_privileges,
+        low_priority=arguments.low_priority,
+    )
+
+    def task(sink: ProgressSink) -> dict[str, Any]:
+        result = from_file.run(request, SystemClock(), Runner(), sink)
+        return {"target_database": result.target, "kept_old": result.kept_old or ""}
+
+    owner = owner_or_self(cluster.data_directory)
+    result = run_job(owner, None, from_file.THIRD_PARTY, task, TerminalSink(sys.stderr))
+    _print(json.dumps(result) if arguments.json else f"{request.path} is restored in {result['target_database']}")
+    if result["kept_old"] and not arguments.json:
+        _print(f"  what was there is kept as {result['kept_old']}")
+    return 0
+
+
 def restore_dump(arguments: argparse.Namespace, cluster: ClusterSpec, repository: RepositorySpec) -> int:
     """Bring a database back."""
+    if arguments.file:
+        return _restore_file(arguments, cluster)
     request = restore.LogicalRestoreRequest(
         cluster,
         repository,
