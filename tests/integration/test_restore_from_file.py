@@ -59,7 +59,8 @@ def test_it_comes_back_whatever_it_is_called(site: Site, files: Path, name: str)
 
 
 def test_chosen_tables_in_the_place_of_a_database(site: Site, files: Path) -> None:
-    site.cluster.sql("CREATE DATABASE chosen")
+    site.cluster.sql("CREATE DATABASE chosen ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    site.cluster.sql("ALTER DATABASE chosen SET work_mem TO '7MB'")
     options = (
         "--file",
         files / "plain.gz",
@@ -77,6 +78,8 @@ def test_chosen_tables_in_the_place_of_a_database(site: Site, files: Path) -> No
         "SELECT count(*) FROM orders"
     )
     assert site.cluster.sql(tables, db=kept) == []
+    told = "SELECT current_setting('server_encoding'), current_setting('work_mem')"
+    assert site.cluster.sql(told, db="chosen") == [("LATIN1", "7MB")]
 
 
 def test_what_is_not_whole_or_not_ours_leaves_nothing(site: Site, files: Path) -> None:

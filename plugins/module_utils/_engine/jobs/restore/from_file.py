@@ -10,13 +10,14 @@ of it must have been whole before what was restored counts: else the database th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ...clock import Clock
 from ...errors import IntegrityError, PreconditionError, UnsupportedError
 from ...ports import ProgressSink
-from ...postgres import client_programs
+from ...postgres import client_programs, database_properties
 from ...postgres.connection import connect
 from ...postgres.dump_tools import DumpTools
 from ...priority import yield_to_others
@@ -86,8 +87,9 @@ def run(
         if check_mode:
             return FileRestoreResult(description, request.target)
         tools = DumpTools(programs, request.connection, request.data_directory, runner)
+        properties = _properties(request) if target.exists else {}  # a dump in a file says nothing of its database
         try:
-            target.prepare({}, no_owner=True, no_privileges=True)
+            target.prepare(properties, no_owner=False, no_privileges=False)
             timer.emit(PhaseStarted("restoring", str(request.path)))
             _Filling(request, runner, tools, description, tables, timer).fill(target.working_name)
             if target.replaces:
@@ -97,6 +99,12 @@ def run(
             target.give_up()
             raise
     return FileRestoreResult(description, request.target, kept, timer.times())
+
+
+def _properties(request: FileRestoreRequest) -> dict[str, Any]:
+    """Those of the database that is there, for the one that takes its place."""
+    with connect(replace(request.connection, database=request.target), request.data_directory) as connection:
+        return database_properties.read(connection)
 
 
 def _require_restorable(request: FileRestoreRequest, description: Description) -> None:
