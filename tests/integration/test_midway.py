@@ -143,6 +143,10 @@ def test_a_standby_whose_primary_is_idle_says_what_would_help_long_before_it_giv
     own_site: Site, standby: Cluster
 ) -> None:
     """The primary has archive_timeout = 0: nothing but somebody's doing brings the WAL."""
+    # The standby has come into a segment that the primary has not ended.
+    ((lsn,),) = own_site.cluster.sql("SELECT pg_create_restore_point('idle from here on')::text")
+    replayed = "SELECT pg_last_wal_replay_lsn() >= %(lsn)s::pg_lsn"
+    wait_until(lambda: standby.sql(replayed, lsn=lsn) == [(True,)], "the standby had replayed the last record")
     where = (standby.data_directory, standby.socket_dir, str(standby.port))
     with held(own_site, "still waiting for WAL", *where) as backup:
         own_site.cluster.sql("SELECT pg_switch_wal()")
