@@ -108,6 +108,11 @@ def test_one_takes_the_place_of_what_is_there(site: Site, database: str) -> None
     cluster.sql('DELETE FROM public.plain WHERE i > 10; DROP SCHEMA "Sche ma" CASCADE', db=database)
     refused = site.refused("database_exists", "pg_restore", kind="logical", database=database)
     assert "if_exists" in refused["remedy"]
+    beside = f"{database}_restoring"
+    with cluster.connect() as connection:  # it may be somebody's: nothing that we have not made is dropped unasked
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(beside)))
+        site.refused("database_in_the_way", "pg_restore", kind="logical", database=database, if_exists="replace")
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(beside)))
     with cluster.connect(database) as connection:  # somebody who is still working there
         connection.execute("SELECT 1")
         replaced = site.module("pg_restore", kind="logical", database=database, if_exists="replace")

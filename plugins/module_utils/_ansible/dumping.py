@@ -120,14 +120,6 @@ def file_task(module: AnsibleModule) -> tuple[Task, Path | None]:
     refuse_others(module, (*_OF_PHYSICAL, "database", "disable_triggers"), "logical and file")
     values = settings.cluster_values(params)
     connection, data_directory = settings.connection(params)
-    if not params["target_database"]:
-        raise PreconditionError(
-            f"restoring {params['file']}",
-            "nothing says into which database.",
-            "Set target_database.",
-            code="setting_missing",
-            setting="target_database",
-        )
     request = from_file.FileRestoreRequest(
         connection,
         Path(params["file"]),

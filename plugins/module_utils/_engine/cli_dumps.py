@@ -72,7 +72,7 @@ def _restore_file(arguments: argparse.Namespace, cluster: ClusterSpec) -> int:
     request = from_file.FileRestoreRequest(
         cluster.connection,
         arguments.file.absolute(),
-        arguments.target_database or cluster.connection.database,
+        arguments.target_database,
         cluster.data_directory,
         cluster.bin_directory,
         passphrase=secret.read_text(encoding="utf-8").split("\n")[0] if secret else None,

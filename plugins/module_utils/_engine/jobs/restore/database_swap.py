@@ -62,8 +62,14 @@ class Target:
             return []
         if self.exists and self._if_exists == "drop":
             self._drop(self.name)
-        if self._is_there(self.working_name):  # of a restore that was killed
-            self._drop(self.working_name)
+        if self._is_there(self.working_name):
+            raise PreconditionError(
+                f"creating the database {self.working_name}",
+                "it exists: another restore may be running, or one was killed.",
+                "If it is left from a restore that was killed, drop it; then run this again.",
+                code="database_in_the_way",
+                database=self.working_name,
+            )
         attempted, name = f"creating the database {self.working_name}", self.working_name
         roles = {role for (role,) in self._rows("SELECT rolname FROM pg_roles")} | {""}
         owner = properties.get("owner") if not no_owner else None
@@ -99,7 +105,7 @@ class Target:
             self._rename(attempted, self.name, kept)
             renamed = True
             self._rename(attempted, self.working_name, self.name)
-        except LifeboatError:
+        except BaseException:  # a signal, too: the database must not stay under its other name
             with contextlib.suppress(LifeboatError):
                 if renamed:
                     self._rename(attempted, kept, self.name)

@@ -41,7 +41,7 @@ class FileRestoreRequest:
 
     connection: ConnectionSpec
     path: Path
-    target: str
+    target: str | None
     data_directory: Path | None = None
     bin_directory: Path | None = None
     passphrase: str | None = field(default=None, repr=False)
@@ -70,6 +70,14 @@ def run(
     """Find out what it is, check everything, then restore into a database and, where it replaces one, swap the two."""
     if request.low_priority:
         yield_to_others(sink)
+    if not request.target:
+        raise PreconditionError(
+            f"restoring {request.path}",
+            "nothing says into which database.",
+            "Set target_database.",
+            code="setting_missing",
+            setting="target_database",
+        )
     timer = PhaseTimer(sink, clock)
     timer.emit(PhaseStarted("checking", str(request.path)))
     unlocking = files.Unlocking(request.passphrase)
@@ -87,7 +95,9 @@ def run(
         if check_mode:
             return FileRestoreResult(description, request.target)
         tools = DumpTools(programs, request.connection, request.data_directory, runner)
-        properties = _properties(request) if target.exists else {}  # a dump in a file says nothing of its database
+        properties = (
+            _properties(request, target.name) if target.exists else {}
+        )  # a dump in a file says nothing of its database
         try:
             target.prepare(properties, no_owner=False, no_privileges=False)
             timer.emit(PhaseStarted("restoring", str(request.path)))
@@ -101,9 +111,9 @@ def run(
     return FileRestoreResult(description, request.target, kept, timer.times())
 
 
-def _properties(request: FileRestoreRequest) -> dict[str, Any]:
+def _properties(request: FileRestoreRequest, database: str) -> dict[str, Any]:
     """Those of the database that is there, for the one that takes its place."""
-    with connect(replace(request.connection, database=request.target), request.data_directory) as connection:
+    with connect(replace(request.connection, database=database), request.data_directory) as connection:
         return database_properties.read(connection)
 
 
