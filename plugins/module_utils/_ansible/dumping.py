@@ -178,15 +178,6 @@ def restore_task(module: AnsibleModule, cluster: ClusterSpec, repository: Reposi
 
     def task(sink: ProgressSink) -> dict[str, Any]:
         result = restore.run(request, SystemClock(), Runner(), sink, check_mode=module.check_mode)
-        return {
-            "changed": True,
-            "backup": summary.logical(result.backup),
-            "database": result.database,
-            "target_database": result.target,
-            "as_of": result.as_of,
-            "kept_old": result.kept_old or "",
-            "created_roles": result.created_roles,
-            "phases": [asdict(phase) for phase in result.phases],
-        }
+        return {"changed": True, **summary.database(result)}
 
     return task

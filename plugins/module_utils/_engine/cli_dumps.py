@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -116,16 +115,7 @@ def restore_dump(arguments: argparse.Namespace, cluster: ClusterSpec, repository
     )
 
     def task(sink: ProgressSink) -> dict[str, Any]:
-        result = restore.run(request, SystemClock(), Runner(), sink)
-        return {
-            "backup": summary.logical(result.backup),
-            "database": result.database,
-            "target_database": result.target,
-            "as_of": result.as_of,
-            "kept_old": result.kept_old or "",
-            "created_roles": result.created_roles,
-            "phases": [asdict(phase) for phase in result.phases],
-        }
+        return summary.database(restore.run(request, SystemClock(), Runner(), sink))
 
     owner = owner_of_dumps(cluster, repository)
     result = run_job(owner, repository, restore.THIRD_PARTY, task, TerminalSink(sys.stderr))

@@ -13,6 +13,7 @@ from ..postgres.wal_names import format_lsn
 from ..repository.manifest import Header, SetHeader
 
 if TYPE_CHECKING:
+    from .restore.logical import LogicalRestoreResult
     from .restore.physical import RestoreResult
     from .restore.restore_point import PointResult
     from .status.info import Info
@@ -89,6 +90,19 @@ def restore(result: RestoreResult) -> dict[str, Any]:
         "missing_segments": result.gaps,
         "salvaged_wal": result.salvaged_wal,
         "kept_old": str(result.kept_old or ""),
+    }
+
+
+def database(result: LogicalRestoreResult) -> dict[str, Any]:
+    """A database that was brought back."""
+    return {
+        "backup": logical(result.backup),
+        "database": result.database,
+        "target_database": result.target,
+        "as_of": result.as_of,
+        "kept_old": result.kept_old or "",
+        "created_roles": result.created_roles,
+        "phases": [asdict(phase) for phase in result.phases],
     }
 
 
